@@ -1,0 +1,32 @@
+package gcsync
+
+import (
+	"errors"
+
+	"github.com/gcsync/gcsync/internal/queue"
+	"github.com/gcsync/gcsync/lease"
+)
+
+var (
+	// ErrLost says that a hold ended before it was released: it could not be renewed in time, or its objects were
+	// removed. Whoever sees it must assume that somebody else holds the name.
+	ErrLost = lease.ErrLost
+
+	// ErrClosed says that the [Client] was closed.
+	ErrClosed = errors.New("gcsync: client closed")
+
+	// ErrNotHeld says that a name was to be released that nobody in this process holds.
+	ErrNotHeld = queue.ErrNotHeld
+
+	// ErrUnconfirmed says that a release has had no answer from the service yet. The caller holds nothing any more; the
+	// release goes on in the background, and the lease frees the name at the latest.
+	ErrUnconfirmed = queue.ErrUnconfirmed
+)
+
+// MismatchError says that the clients of one name do not agree on what it is: one takes it for a mutex, say, and
+// another for a semaphore. Nothing was acquired.
+type MismatchError = queue.MismatchError
+
+// ForeignError says that an object stands where only objects of gcsync should. Nothing was acquired, and the object was
+// left alone.
+type ForeignError = queue.ForeignError

@@ -1,0 +1,11 @@
+package gcsync
+
+import (
+	"github.com/gcsync/gcsync/internal/clock"
+	"github.com/gcsync/gcsync/internal/queue"
+)
+
+// Instrument puts a clock and a listener for the protocol's branches into options, for tests only.
+func Instrument(o *Options, c clock.Clock, event func(e queue.Event, path string)) {
+	o.clock, o.event = c, event
+}

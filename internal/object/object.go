@@ -1,0 +1,255 @@
+// Package object is the only code of gcsync that talks to Cloud Storage.
+//
+// It offers versioned create, get, patch, delete and list on one bucket. Every call makes exactly one attempt, bounded
+// by a timeout of its own, and ends in one of the outcomes of [Outcome]: the storage client's retries are off, because
+// a retry that the caller cannot see turns a write that was applied into a write that was refused.
+package object
+
+import (
+	"context"
+	"fmt"
+	"time"
+	"unicode/utf8"
+
+	"cloud.google.com/go/storage"
+	"google.golang.org/api/iterator"
+
+	"github.com/gcsync/gcsync/internal/clock"
+)
+
+const (
+	opCreate = "create"
+	opGet    = "get"
+	opPatch  = "patch"
+	opDelete = "delete"
+	opList   = "list"
+)
+
+// Version is one state of one object. The metageneration means nothing without the generation, so the two travel
+// together [Request preconditions].
+//
+// [Request preconditions]: https://cloud.google.com/storage/docs/request-preconditions
+type Version struct {
+	Gen, Meta int64
+}
+
+// Object is an object as one answer showed it.
+type Object struct {
+	Name string
+	Version
+	Metadata map[string]string
+	Created  time.Time // the service's clock
+	Updated  time.Time // the service's clock: the last change of the metadata
+
+	Sent     clock.Instant // when the attempt that was answered left
+	Received clock.Instant // when its answer was here
+}
+
+// Draft is what a new object is made of.
+type Draft struct {
+	Metadata    map[string]string
+	ContentType string
+	Body        []byte
+}
+
+// Store is one bucket, seen through one storage client. It is safe for concurrent use.
+type Store struct {
+	bucket  *storage.BucketHandle
+	timeout time.Duration
+	clock   clock.Clock
+	usage   *counters
+}
+
+// NewStore returns a store whose attempts each take no longer than timeout. The handle is used as it is: never
+// changed, never closed.
+func NewStore(bucket *storage.BucketHandle, timeout time.Duration, c clock.Clock) *Store {
+	return &Store{bucket: bucket, timeout: timeout, clock: c, usage: new(counters)}
+}
+
+// WithTimeout returns the same store with another bound on each attempt. The two count requests together.
+func (s *Store) WithTimeout(timeout time.Duration) *Store {
+	t := *s
+	t.timeout = timeout
+	return &t
+}
+
+// Clock is the clock that the store stamps its answers with.
+func (s *Store) Clock() clock.Clock { return s.clock }
+
+// URL names an object for people.
+func (s *Store) URL(name string) string { return "gs://" + s.bucket.BucketName() + "/" + name }
+
+// Create makes one attempt to create name, on condition that no live version of it exists.
+func (s *Store) Create(ctx context.Context, name string, d Draft) (Object, error) {
+	return s.attempt(ctx, opCreate, name, func(ctx context.Context) (*storage.ObjectAttrs, error) {
+		w := s.handle(name).If(storage.Conditions{DoesNotExist: true}).NewWriter(ctx)
+		w.ChunkSize = 0 // one request; the default buffers 16 MiB
+		w.CacheControl = "no-store"
+		w.ContentType = d.ContentType
+		w.ForceEmptyContentType = d.ContentType == "" // nothing to sniff in an empty body
+		w.Metadata = d.Metadata
+		if len(d.Body) > 0 {
+			if _, err := w.Write(d.Body); err != nil {
+				_ = w.Close() // an unclosed writer keeps two goroutines
+				return nil, err
+			}
+		}
+		if err := w.Close(); err != nil {
+			return nil, err
+		}
+		return w.Attrs(), nil
+	})
+}
+
+// Get makes one attempt to read the metadata of name.
+func (s *Store) Get(ctx context.Context, name string) (Object, error) {
+	return s.attempt(ctx, opGet, name, func(ctx context.Context) (*storage.ObjectAttrs, error) {
+		return s.handle(name).Attrs(ctx)
+	})
+}
+
+// GetIf makes one attempt to read the metadata of name on condition that it is at version v; else it is Refused, and
+// the service charges nothing.
+func (s *Store) GetIf(ctx context.Context, name string, v Version) (Object, error) {
+	return s.attempt(ctx, opGet, name, func(ctx context.Context) (*storage.ObjectAttrs, error) {
+		return s.handle(name).If(v.conditions()).Attrs(ctx)
+	})
+}
+
+// Patch makes one attempt to merge metadata into name on condition that it is at version v.
+func (s *Store) Patch(ctx context.Context, name string, v Version, metadata map[string]string) (Object, error) {
+	return s.attempt(ctx, opPatch, name, func(ctx context.Context) (*storage.ObjectAttrs, error) {
+		return s.handle(name).If(v.conditions()).Update(ctx, storage.ObjectAttrsToUpdate{Metadata: metadata})
+	})
+}
+
+// Delete makes one attempt to delete name on condition that it is at version v. A zero v.Meta stands for any
+// metageneration of the generation.
+func (s *Store) Delete(ctx context.Context, name string, v Version) error {
+	_, err := s.attempt(ctx, opDelete, name, func(ctx context.Context) (*storage.ObjectAttrs, error) {
+		return nil, s.handle(name).If(v.conditions()).Delete(ctx)
+	})
+	return err
+}
+
+// List returns every object whose name begins with prefix, in the order of their names. It reads page by page, one
+// attempt and one timeout each.
+func (s *Store) List(ctx context.Context, prefix string) ([]Object, error) {
+	var all []Object
+	for token := ""; ; {
+		page, next, err := s.list(ctx, prefix, token)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, page...)
+		if next == "" {
+			return all, nil
+		}
+		token = next
+	}
+}
+
+func (s *Store) list(ctx context.Context, prefix, token string) (page []Object, next string, err error) {
+	q := &storage.Query{Prefix: prefix, Projection: storage.ProjectionNoACL}
+	if err := q.SetAttrSelection([]string{"Name", "Generation", "Metageneration", "Metadata", "Created", "Updated"}); err != nil {
+		return nil, "", err
+	}
+	var attrs []*storage.ObjectAttrs
+	answer, err := s.attempt(ctx, opList, prefix, func(ctx context.Context) (*storage.ObjectAttrs, error) {
+		var err error
+		next, err = iterator.NewPager(s.bucket.Objects(ctx, q), pageSize, token).NextPage(&attrs)
+		return nil, err
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	page = make([]Object, 0, len(attrs))
+	for _, a := range attrs {
+		o := fromAttrs(a)
+		o.Sent, o.Received = answer.Sent, answer.Received
+		page = append(page, o)
+	}
+	return page, next, nil
+}
+
+const pageSize = 1000
+
+// attempt runs one request: bounded, stamped, counted, classified.
+func (s *Store) attempt(ctx context.Context, op, name string, do func(context.Context) (*storage.ObjectAttrs, error)) (Object, error) {
+	sent := s.clock.Now()
+	fail := func(outcome Outcome, advice string, err error) error {
+		return &Error{Op: op, Bucket: s.bucket.BucketName(), Name: name, Outcome: outcome, Advice: advice, Err: err, Sent: sent}
+	}
+	if err := CheckName(name); err != nil && op != opList {
+		return Object{}, fail(Denied, err.Error(), nil)
+	}
+	if ctx.Err() != nil {
+		return Object{}, fail(Busy, "not sent", context.Cause(ctx))
+	}
+	bounded, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	attrs, err := do(bounded)
+	received := s.clock.Now()
+	outcome, advice := Classify(op, err)
+	s.usage.count(op, outcome)
+	if err != nil {
+		switch {
+		case ctx.Err() != nil:
+			err = fmt.Errorf("%w (%w)", context.Cause(ctx), err)
+		case bounded.Err() != nil:
+			advice = fmt.Sprintf("no answer within %v", s.timeout)
+		}
+		return Object{}, fail(outcome, advice, err)
+	}
+	o := fromAttrs(attrs)
+	o.Sent, o.Received = sent, received
+	return o, nil
+}
+
+// handle returns a handle of our own for name, with the client's retries off. Each object gets a fresh copy of the
+// bucket's retry settings, so switching them off here does not reach the caller's handle.
+func (s *Store) handle(name string) *storage.ObjectHandle {
+	return s.bucket.Object(name).Retryer(storage.WithPolicy(storage.RetryNever))
+}
+
+func (v Version) conditions() storage.Conditions {
+	return storage.Conditions{GenerationMatch: v.Gen, MetagenerationMatch: v.Meta}
+}
+
+func fromAttrs(a *storage.ObjectAttrs) Object {
+	if a == nil {
+		return Object{}
+	}
+	return Object{
+		Name:     a.Name,
+		Version:  Version{Gen: a.Generation, Meta: a.Metageneration},
+		Metadata: a.Metadata,
+		Created:  a.Created,
+		Updated:  a.Updated,
+	}
+}
+
+// MaxName is the longest object name that the service takes, in bytes of UTF-8 [Object names].
+//
+// [Object names]: https://cloud.google.com/storage/docs/objects#naming
+const MaxName = 1024
+
+// CheckName reports why the service would not take name, or nil.
+func CheckName(name string) error {
+	switch {
+	case name == "":
+		return fmt.Errorf("illegal name: empty")
+	case len(name) > MaxName:
+		return fmt.Errorf("illegal name: %d bytes long, the service takes %d", len(name), MaxName)
+	case !utf8.ValidString(name):
+		return fmt.Errorf("illegal name: %q is not valid UTF-8", name)
+	case name == "." || name == "..":
+		return fmt.Errorf("illegal name: %q", name)
+	}
+	for _, r := range name {
+		if r == '\r' || r == '\n' {
+			return fmt.Errorf("illegal name: %q has a line break", name)
+		}
+	}
+	return nil
+}

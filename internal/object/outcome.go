@@ -1,0 +1,183 @@
+package object
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"google.golang.org/api/googleapi"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/gcsync/gcsync/internal/clock"
+)
+
+// Outcome is what one attempt at a request told about the object.
+type Outcome uint8
+
+const (
+	// Applied: the service answered that it did what was asked, or returned what was asked for.
+	Applied Outcome = iota
+	// Refused: the precondition did not hold when the attempt arrived. It does not say that somebody else won: an
+	// earlier delivery of the same attempt may be what changed the object. Compare nonces before you conclude.
+	Refused
+	// Missing: no such object.
+	Missing
+	// Busy: not applied, and no evidence of anything: throttled, or never sent. Try again later.
+	Busy
+	// Indeterminate: a timeout, a dropped connection, a fault of the service. Applied, not applied, or applied later.
+	Indeterminate
+	// Denied: not applied, and trying again will not help until a person changes something.
+	Denied
+)
+
+func (o Outcome) String() string {
+	return [...]string{"applied", "refused", "missing", "busy", "indeterminate", "denied"}[o]
+}
+
+// Error is every error of this package: what was asked, of which object, and how it ended.
+type Error struct {
+	Op      string // create, get, patch, delete, list
+	Bucket  string
+	Name    string
+	Outcome Outcome
+	Advice  string // a sentence for a person; empty where there is nothing to do
+	Err     error  // what the storage client said; may be nil
+
+	// Sent is when the attempt left. An indeterminate write may have been applied at any time from then on.
+	Sent clock.Instant
+}
+
+func (e *Error) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s gs://%s/%s: ", e.Op, e.Bucket, e.Name)
+	if e.Advice != "" {
+		b.WriteString(e.Advice)
+	} else {
+		b.WriteString(e.Outcome.String())
+	}
+	if e.Err != nil {
+		fmt.Fprintf(&b, ": %v", e.Err)
+	}
+	return b.String()
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// OutcomeOf returns the outcome that err stands for; nil is Applied. An error that is not of this package is
+// Indeterminate: nothing is known.
+func OutcomeOf(err error) Outcome {
+	if err == nil {
+		return Applied
+	}
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Outcome
+	}
+	return Indeterminate
+}
+
+// Classify maps an error of the storage client, over JSON or gRPC, to the outcome of the attempt. This is the one
+// place that knows how the service and its client spell their answers.
+func Classify(op string, err error) (Outcome, string) {
+	if err == nil {
+		return Applied, ""
+	}
+	var g *googleapi.Error
+	if errors.As(err, &g) {
+		return classifyHTTP(op, g)
+	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return Indeterminate, ""
+	}
+	// Only an error that carries a gRPC status speaks gRPC: status.FromError calls any other error Unknown.
+	if st, ok := status.FromError(err); ok {
+		return classifyGRPC(op, st)
+	}
+	if strings.HasPrefix(err.Error(), "storage: ") && strings.Contains(err.Error(), "name") {
+		return Denied, "illegal name" // refused by the client itself, before anything was sent
+	}
+	return Indeterminate, ""
+}
+
+func classifyHTTP(op string, g *googleapi.Error) (Outcome, string) {
+	switch g.Code {
+	case http.StatusPreconditionFailed, http.StatusNotModified:
+		return Refused, ""
+	case http.StatusNotFound:
+		if op == opCreate || op == opList || isBucketMissing(g.Message) || isBucketMissing(g.Body) {
+			return Denied, adviceBucket
+		}
+		return Missing, ""
+	case http.StatusTooManyRequests:
+		return Busy, ""
+	case http.StatusRequestTimeout, http.StatusConflict:
+		return Indeterminate, ""
+	case http.StatusUnauthorized:
+		return Denied, adviceCredentials
+	case http.StatusForbidden:
+		for _, item := range g.Errors {
+			switch item.Reason {
+			case "retentionPolicyNotMet", "objectUnderActiveHold":
+				return Denied, adviceRetention
+			case "rateLimitExceeded", "userRateLimitExceeded":
+				return Busy, ""
+			}
+		}
+		if strings.Contains(g.Message, "retention") || strings.Contains(g.Message, "hold") {
+			return Denied, adviceRetention
+		}
+		return Denied, advicePermission(op)
+	}
+	if g.Code >= 500 {
+		return Indeterminate, ""
+	}
+	return Denied, "" // another 4xx: the request itself is wrong
+}
+
+func classifyGRPC(op string, st *status.Status) (Outcome, string) {
+	switch st.Code() {
+	case codes.FailedPrecondition, codes.Aborted, codes.AlreadyExists:
+		if strings.Contains(st.Message(), "retention") || strings.Contains(st.Message(), "hold") {
+			return Denied, adviceRetention
+		}
+		return Refused, ""
+	case codes.NotFound:
+		if op == opCreate || op == opList || isBucketMissing(st.Message()) {
+			return Denied, adviceBucket
+		}
+		return Missing, ""
+	case codes.ResourceExhausted:
+		return Busy, ""
+	case codes.PermissionDenied:
+		if strings.Contains(st.Message(), "retention") || strings.Contains(st.Message(), "hold") {
+			return Denied, adviceRetention
+		}
+		return Denied, advicePermission(op)
+	case codes.Unauthenticated:
+		return Denied, adviceCredentials
+	case codes.InvalidArgument, codes.OutOfRange, codes.Unimplemented:
+		return Denied, ""
+	}
+	return Indeterminate, "" // Unavailable, Internal, DeadlineExceeded, Canceled, Unknown, DataLoss
+}
+
+const (
+	adviceBucket      = "bucket not found: create it, or correct its name"
+	adviceCredentials = "not authenticated: check the credentials of the storage client"
+	adviceRetention   = "a retention policy or hold forbids it: use a bucket without one for locks"
+)
+
+func advicePermission(op string) string {
+	return "permission denied: the caller needs storage.objects." + map[string]string{
+		opCreate: "create", opGet: "get", opPatch: "update", opDelete: "delete", opList: "list",
+	}[op] + " on the bucket (role roles/storage.objectUser has all that gcsync needs)"
+}
+
+// isBucketMissing recognises the service's sentence for a missing bucket. The storage client reports a read, a patch
+// or a delete in a missing bucket as a missing object, and only this sentence tells them apart.
+func isBucketMissing(message string) bool {
+	return strings.Contains(message, "bucket does not exist")
+}

@@ -1,0 +1,258 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/gcsync/gcsync/internal/clock"
+	"github.com/gcsync/gcsync/internal/object"
+)
+
+// MismatchError says that the clients of one name do not agree on what it is.
+type MismatchError struct {
+	Name         string // the object that disagrees
+	What         string
+	Theirs, Ours string
+}
+
+func (e *MismatchError) Error() string {
+	return fmt.Sprintf("%s: the other clients use this name with %s %q, this one with %q: let them agree, or choose another name",
+		e.Name, e.What, e.Theirs, e.Ours)
+}
+
+// enqueue takes a place in the queue and does not return before it is known to be a real one. It returns nil and no
+// error if only is set and somebody else is in the queue already.
+func (l *line) enqueue(ctx context.Context, only bool) (*ticket, error) {
+	backoff := l.cfg.Backoff()
+	for round := 0; ; round++ {
+		var end *tail
+		var recs []*record
+		if round == 0 && l.outstanding() == nil {
+			if end = l.remembered(); end != nil {
+				l.event(BaseRemembered)
+			} else if !only {
+				end = l.probed(ctx)
+			}
+		}
+		if end == nil {
+			var err error
+			if end, recs, err = l.listed(ctx, backoff); err != nil {
+				return nil, err
+			}
+		}
+		if end.base.kind != l.kind {
+			return nil, &MismatchError{l.store.URL(end.base.Name), "the kind", end.base.kind, l.kind}
+		}
+		t := l.adopt(recs)
+		if t == nil {
+			if only && end.head < end.base.n {
+				cleared, err := l.clear(ctx, find(recs, end.head), find(recs, end.head+1))
+				if !cleared {
+					return nil, err
+				}
+				continue
+			}
+			var err error
+			if t, err = l.create(ctx, end, backoff); err != nil {
+				return nil, err
+			}
+		}
+		if t == nil {
+			if !object.Sleep(ctx, l.jitter(round)) {
+				return nil, context.Cause(ctx)
+			}
+			continue
+		}
+		ok, err := l.verify(ctx, t, backoff)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			return t, nil
+		}
+	}
+}
+
+func find(recs []*record, n int64) *record {
+	for _, r := range recs {
+		if r.n == n {
+			return r
+		}
+	}
+	return nil
+}
+
+// create makes the ticket that follows the tail. It returns nil and no error if the number was taken or the service
+// was busy; whether our create landed all the same, the next listing tells.
+func (l *line) create(ctx context.Context, end *tail, backoff object.Backoff) (*ticket, error) {
+	n := end.base.n + 1
+	draft := l.draft(end.base)
+	try := &attempt{n: n, nonce: draft.Metadata[keyNonce], base: end.base, sent: l.now()}
+	o, err := l.store.CreateResolved(ctx, l.path.ticket(n), draft, backoff)
+	switch object.OutcomeOf(err) {
+	case object.Applied:
+		l.setTried(nil)
+		rec, err := l.parse(o)
+		if err != nil {
+			return nil, err
+		}
+		return newTicket(rec, o.Sent, end), nil
+	case object.Refused, object.Busy:
+		l.event(CreateRefused)
+		l.setTried(try)
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		return nil, nil
+	case object.Indeterminate:
+		l.setTried(try)
+	}
+	return nil, err
+}
+
+func newTicket(rec *record, first clock.Instant, end *tail) *ticket {
+	t := &ticket{record: *rec, first: first, from: first, baton: end.base, head: end.head, proven: end.proven, gens: end.gens}
+	t.depth = max(0, t.n-1-t.head)
+	t.gens[t.n] = t.Gen
+	return t
+}
+
+// adopt looks in a listing for the ticket that an earlier create of ours may have left, and clears the memory of it:
+// the listing settles the matter as far as anything can.
+func (l *line) adopt(recs []*record) *ticket {
+	if recs == nil {
+		return nil
+	}
+	try := l.outstanding()
+	l.setTried(nil)
+	if try == nil {
+		return nil
+	}
+	for _, r := range recs {
+		if r.n == try.n && r.nonce == try.nonce {
+			l.event(CreateAdopted, "ticket", r.n)
+			end := &tail{base: try.base, gens: make(map[int64]int64)}
+			end.head = chain(recs, r, end.gens)
+			end.head = min(end.head, try.base.n)
+			return newTicket(r, try.sent, end)
+		}
+	}
+	return nil
+}
+
+func (l *line) outstanding() *attempt {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.tried
+}
+
+func (l *line) setTried(a *attempt) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.tried = a
+}
+
+// verify makes sure that our ticket is part of the queue: the ticket that it was built on is still there. A create that
+// arrives late may land on a number that was used and freed before, where it would wait for nobody and count for
+// nothing. It reports false if there is no ticket any more and everything starts again.
+func (l *line) verify(ctx context.Context, t *ticket, backoff object.Backoff) (bool, error) {
+	// The one before our baton tells whether we are the head at once; unless we deleted it ourselves.
+	var ahead chan answer
+	if k := t.n - 2; k >= 0 && !(t.proven && t.head > k) {
+		ahead = make(chan answer, 1)
+		if !l.cfg.Tasks.Go(func(ctx context.Context) {
+			o, err := l.get(ctx, k)
+			ahead <- answer{o, err}
+		}) {
+			return false, context.Canceled
+		}
+	}
+	for {
+		o, err := l.get(ctx, t.baton.n)
+		switch object.OutcomeOf(err) {
+		case object.Applied:
+			if o.Gen != t.baton.Gen {
+				return l.unbuilt(ctx, t, backoff)
+			}
+			rec, err := l.parse(o)
+			if err != nil {
+				return false, err
+			}
+			t.baton = rec
+			t.grand = rec.prev
+			t.gens[rec.n] = rec.Gen
+			if rec.prev != 0 {
+				t.gens[rec.n-1] = rec.prev
+			}
+			if ahead != nil {
+				a := <-ahead
+				switch object.OutcomeOf(a.err) {
+				case object.Missing:
+					t.head, t.proven = t.n-1, true
+				case object.Applied:
+					if a.o.Gen != t.grand {
+						t.head, t.proven = t.n-1, true
+					} else {
+						t.waitedUntil(a.o.Sent)
+					}
+				}
+			}
+			return true, nil
+		case object.Missing:
+			return l.unbuilt(ctx, t, backoff)
+		case object.Denied:
+			return false, err
+		}
+		if !object.Pause(ctx, backoff) {
+			l.setTried(&attempt{n: t.n, nonce: t.nonce, base: t.baton, sent: t.first})
+			return false, err
+		}
+	}
+}
+
+// unbuilt deals with a ticket whose base is gone. Two things look like this. We may be a ghost: our create came so late
+// that the number had been used and freed, and must be removed before somebody takes it for the tail. Or we are real
+// and were expired before we got here; then others may have built on us, and removing the ticket would break the queue.
+// Only the listing tells: whoever is real is the highest number, or is linked to by the next.
+func (l *line) unbuilt(ctx context.Context, t *ticket, backoff object.Backoff) (bool, error) {
+	for {
+		recs, err := l.list(ctx)
+		if err != nil {
+			if !retryable(err) || !object.Pause(ctx, backoff) {
+				return false, err
+			}
+			continue
+		}
+		for i, r := range recs {
+			if r.id() != t.id() {
+				continue
+			}
+			last := i == len(recs)-1
+			if last || recs[i+1].n == t.n+1 && recs[i+1].prev == t.Gen {
+				l.event(ExpiredUnseen, "ticket", t.n)
+				return false, nil
+			}
+			l.event(GhostDeleted, "ticket", t.n)
+			return false, l.removeAll(ctx, t.n, object.Version{Gen: t.Gen})
+		}
+		return false, nil // not there any more: nothing to undo
+	}
+}
+
+// retryable reports whether trying again may help.
+func retryable(err error) bool {
+	if _, foreign := err.(*ForeignError); foreign {
+		return false
+	}
+	return object.OutcomeOf(err) != object.Denied
+}
+
+// jitter is the pause after a refused create: 20 ms at first, up to 250 ms, so that colliding clients part.
+func (l *line) jitter(round int) time.Duration {
+	top := min(250, 20<<min(round, 4))
+	return time.Duration(1+rand.IntN(top)) * time.Millisecond
+}
+
+func (l *line) now() clock.Instant { return l.store.Clock().Now() }

@@ -1,0 +1,69 @@
+package queue
+
+// Event is a branch of the protocol that was taken.
+type Event uint8
+
+// The events, in the order of the protocol's steps.
+const (
+	BaseRemembered  Event = iota // built on our own last ticket without looking
+	BaseProbed                   // the tail was found by reads and confirmed by the pin
+	ProbeMissed                  // the probe found no tail, or the pin was gone
+	BaseListed                   // the tail was found by a listing
+	Bootstrapped                 // created ticket 0 of an empty queue
+	BootstrapUndone              // our ticket 0 came too late and was deleted
+	CreateRefused                // the number was taken, or throttled
+	CreateAdopted                // a create that seemed refused or lost turned out to be ours
+	GhostDeleted                 // our ticket had landed on a freed number
+	ExpiredUnseen                // our ticket was expired before we had verified it
+	ChainLearned                 // a listing told who is ahead
+	ClaimExpired                 // deleted the baton of a holder that never renewed
+	TTLExpired                   // deleted the baton of a holder that stopped renewing
+	AbandonedObeyed              // deleted the baton of a waiter that had given up
+	Requeued                     // granted too late to be believed; queued again
+	Granted                      // the ticket became the head
+	Passed                       // handed on to another goroutine of this process
+	PassLimit                    // released to another process though goroutines here were waiting
+	Lingered                     // kept for a moment with nobody waiting
+	LingerCut                    // gave up the linger because another process came
+	Released                     // the baton was deleted by its holder
+	ReleaseRetried               // a delete had no answer, or was throttled
+	Lost                         // the lease ended before its holder released it
+	Renewed                      // the lease was extended
+	RenewalRetried               // ... after more than one attempt
+	Orphaned                     // everybody who waited here for the ticket has left
+	GivenUp                      // marked our ticket as abandoned
+	WitnessLeft                  // wrote down that a silent holder was seen
+	SilenceProven                // concluded from the service's clock that a holder is dead
+	Swept                        // deleted a leftover object
+	events                       // their number
+)
+
+var eventNames = [...]string{
+	"base remembered", "base probed", "probe missed", "base listed", "bootstrapped", "bootstrap undone",
+	"create refused", "create adopted", "ghost deleted", "expired unseen", "chain learned",
+	"claim expired", "ttl expired", "abandoned obeyed", "requeued", "granted",
+	"passed", "pass limit", "lingered", "linger cut", "released", "release retried", "lost", "renewed", "renewal retried",
+	"orphaned", "given up", "witness left", "silence proven", "swept",
+}
+
+var _ [events]struct{} = [len(eventNames)]struct{}{} // one name for each
+
+func (e Event) String() string { return eventNames[e] }
+
+// Events returns all events there are.
+func Events() []Event {
+	all := make([]Event, events)
+	for i := range all {
+		all[i] = Event(i)
+	}
+	return all
+}
+
+// surprising reports whether an operator would want to know.
+func (e Event) surprising() bool {
+	switch e {
+	case ClaimExpired, TTLExpired, Lost, Requeued, SilenceProven:
+		return true
+	}
+	return false
+}

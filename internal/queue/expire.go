@@ -1,0 +1,134 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/gcsync/gcsync/internal/object"
+)
+
+// errExpired says that our ticket is no longer in the queue.
+var errExpired = errors.New("the ticket was expired while it waited")
+
+// silence looks at the head as it was just read, and deletes it if its holder is dead: silent for the whole of its
+// lease, by our own monotonic clock, from the moment at which we knew it to be the head. It reports true if the head
+// has moved on, or should be read again at once.
+func (w *wait) silence(ctx context.Context, o object.Object) (again bool, err error) {
+	rec, err := w.l.parse(o)
+	if err != nil {
+		return false, err
+	}
+	if err := w.prove(ctx, rec); err != nil {
+		return false, err
+	}
+	s := w.see(rec)
+	if !s.proven {
+		return false, nil
+	}
+	var event Event
+	switch {
+	case rec.abandoned:
+		event = AbandonedObeyed
+	case w.due(s) && o.Sent.Since(s.since) >= w.patience(s):
+		event = TTLExpired
+		if rec.renewal == "" {
+			event = ClaimExpired
+		}
+	case w.longDead(ctx, s):
+		event = SilenceProven
+	default:
+		return false, nil
+	}
+	gone, err := w.l.remove(ctx, rec.n, rec.Version)
+	switch {
+	case gone:
+		w.l.event(event, "holder", w.holder(s), "ticket", rec.n+1, "silent_for", w.l.now().Since(s.since))
+		w.advance(rec.n+1, w.l.now())
+		return true, nil
+	case err == nil: // the version has changed: read again
+		return false, nil
+	case object.OutcomeOf(err) == object.Denied:
+		return false, err
+	}
+	return false, nil
+}
+
+// see records the version of the head that was just read, and returns since when it stands so.
+func (w *wait) see(rec *record) *sighting {
+	s := w.seen
+	fresh := &sighting{rec: rec, next: w.t.gens[rec.n+1], since: rec.Received, held: rec.Received, proven: w.t.proven}
+	switch {
+	case s == nil || s.rec.id() != rec.id():
+		s = fresh
+	case rec.Meta < s.rec.Meta:
+		// an older answer that arrived late
+	case s.rec.Meta != rec.Meta || s.proven != fresh.proven:
+		fresh.held = s.held
+		s = fresh
+	default:
+		s.rec = rec
+	}
+	w.seen = s
+	w.l.mu.Lock()
+	w.l.sighting = s
+	w.l.mu.Unlock()
+	return s
+}
+
+// prove makes sure that rec is the head's baton: the ticket below it is gone. A silent ticket further back is only
+// waiting.
+func (w *wait) prove(ctx context.Context, rec *record) error {
+	if w.t.proven {
+		return nil
+	}
+	gone, err := w.l.isGone(ctx, rec.n-1, rec.prev)
+	if object.OutcomeOf(err) == object.Denied {
+		return err
+	}
+	w.t.proven = gone
+	if !gone && err == nil && w.t.head == rec.n {
+		w.t.head = rec.n - 1 // the listing had a gap: the chain begins lower
+		w.t.gens[rec.n-1] = rec.prev
+		w.seen = nil
+	}
+	return nil
+}
+
+// isGone reads ticket n and reports whether the ticket of generation gen is proven gone.
+func (l *line) isGone(ctx context.Context, n, gen int64) (bool, error) {
+	if n < 0 {
+		return true, nil
+	}
+	o, err := l.get(ctx, n)
+	switch object.OutcomeOf(err) {
+	case object.Missing:
+		return true, nil
+	case object.Applied:
+		return o.Gen != gen, nil
+	}
+	return false, err
+}
+
+// patience is how long the holder may be silent before we act: its lease, and a tenth of it more for every place that
+// we are further back, so that those behind act only if those before them are dead as well.
+func (w *wait) patience(s *sighting) time.Duration {
+	places := w.t.n - 2 - s.rec.n
+	return s.rec.lease() * time.Duration(10+max(0, places)) / 10
+}
+
+func (w *wait) due(s *sighting) bool {
+	return w.l.now().Since(s.since) >= w.patience(s)
+}
+
+// holder names the one whom the baton speaks for, as far as known.
+func (w *wait) holder(s *sighting) string {
+	return s.rec.Metadata[keyOwner]
+}
+
+// remember ends the wait.
+func (w *wait) remember() {
+	w.l.mu.Lock()
+	w.l.sighting = nil
+	w.l.mu.Unlock()
+}

@@ -1,0 +1,375 @@
+package queue
+
+import (
+	"container/list"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/gcsync/gcsync/internal/clock"
+	"github.com/gcsync/gcsync/lease"
+)
+
+// ErrNotHeld says that a release was asked for a name that nobody in this process holds.
+var ErrNotHeld = errors.New("not held")
+
+// ErrUnconfirmed says that a release has had no answer yet. It goes on in the background, and the lease frees the name
+// at the latest.
+var ErrUnconfirmed = errors.New("release not confirmed; the lease will free it")
+
+// A Gate is one name in one process. Goroutines queue here first, in the order of their arrival, and at most one ticket
+// stands for all of them in the bucket: so a process that dies costs the others one lease, not one per goroutine, and
+// the name goes from goroutine to goroutine without a request (lock cohorting: Dice, Marathe, Shavit, PPoPP 2012).
+type Gate struct {
+	l *line
+
+	mu      sync.Mutex
+	closed  error
+	waiters list.List // of *waiter
+	queuing bool      // a goroutine of the client is getting a ticket to the head, or trying to
+	tenure  *tenure   // what this process holds, if it does
+	holder  *Hold     // whose turn it is; a lost one keeps its place here until it is released
+	linger  *time.Timer
+	taken   [2]clock.Instant // when the last two local grants began
+}
+
+// waiter is one goroutine in the local queue.
+type waiter struct {
+	ready chan struct{} // closed when hold or err is set
+	hold  *Hold
+	err   error
+}
+
+// Hold is one local turn.
+type Hold struct {
+	gate   *Gate
+	tenure *tenure
+	lease  *lease.Lease
+	left   func() // tells the queue that the gate is no longer needed for this turn
+}
+
+// Lease is what the holder may believe.
+func (h *Hold) Lease() *lease.Lease { return h.lease }
+
+// acquire is Queue.Acquire.
+func (g *Gate) acquire(ctx context.Context) (*Hold, error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	g.mu.Lock()
+	if g.closed != nil {
+		defer g.mu.Unlock()
+		return nil, g.closed
+	}
+	w := &waiter{ready: make(chan struct{})}
+	place := g.waiters.PushBack(w)
+	g.proceed()
+	if g.tenure != nil {
+		g.tenure.watch() // the holder will want to know whether to pass on to us or to another process
+	}
+	g.mu.Unlock()
+
+	select {
+	case <-w.ready:
+		return w.hold, w.err
+	case <-ctx.Done():
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	select {
+	case <-w.ready: // at the same moment
+		if w.err != nil {
+			return nil, w.err
+		}
+		g.end(w.hold)
+	default:
+		g.waiters.Remove(place)
+		if g.queuing && g.waiters.Len() == 0 {
+			g.l.event(Orphaned)
+			g.l.cfg.Tasks.Go(g.l.testify)
+		}
+	}
+	return nil, context.Cause(ctx)
+}
+
+// proceed gets things going: grants the next turn, or sends for a ticket. g.mu is held. It is called whenever
+// somebody has come or a turn has ended.
+func (g *Gate) proceed() {
+	for g.holder == nil && g.waiters.Len() > 0 {
+		if g.tenure == nil {
+			if !g.queuing {
+				g.queue(nil)
+			}
+			return
+		}
+		g.stopLinger()
+		granted := g.tenure.grant()
+		if granted == nil { // the lease ran out between two turns
+			g.drop(lease.ErrLost)
+			continue
+		}
+		w := g.waiters.Remove(g.waiters.Front()).(*waiter)
+		w.hold = g.begin(granted)
+		close(w.ready)
+		if g.waiters.Len() > 0 {
+			g.tenure.watch()
+		}
+	}
+}
+
+// begin makes the lease the current turn. g.mu is held.
+func (g *Gate) begin(granted *lease.Lease) *Hold {
+	if g.tenure.passes > 1 {
+		g.l.event(Passed)
+	}
+	g.holder = &Hold{gate: g, tenure: g.tenure, lease: granted}
+	g.taken[0], g.taken[1] = g.taken[1], g.l.now()
+	if g.busy() {
+		g.tenure.watch()
+	}
+	return g.holder
+}
+
+// queue gets a ticket to the head, in the background. g.mu is held.
+func (g *Gate) queue(t *ticket) {
+	g.queuing = true
+	ok := g.l.cfg.Tasks.Go(func(context.Context) {
+		tn, err := g.l.take(g.l.cfg.Waiting, t)
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.queuing = false
+		if err != nil {
+			g.fail(err)
+			return
+		}
+		g.install(tn)
+		if g.waiters.Len() == 0 {
+			g.drop(lease.ErrReleased) // everybody left meanwhile
+		}
+		g.proceed()
+	})
+	if !ok {
+		g.queuing = false
+		g.fail(g.closed)
+	}
+}
+
+// install makes a ticket that has become the head this process's tenure. g.mu is held.
+func (g *Gate) install(tn *tenure) {
+	g.tenure = tn
+	tn.found = func() { g.settle(tn, true) }
+}
+
+// try is Queue.Try.
+func (g *Gate) try(ctx context.Context) (*Hold, error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case g.closed != nil:
+		return nil, g.closed
+	case g.holder != nil || g.queuing || g.waiters.Len() > 0:
+		return nil, nil
+	case g.tenure != nil: // lingering
+		g.stopLinger()
+		if granted := g.tenure.grant(); granted != nil {
+			return g.begin(granted), nil
+		}
+		g.drop(lease.ErrLost)
+	}
+
+	var got *Hold
+	var failed error
+	left := false
+	done := make(chan struct{})
+	g.queuing = true
+	if !g.l.cfg.Tasks.Go(func(context.Context) {
+		tn, behind, err := g.l.try(g.l.cfg.Waiting)
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		defer close(done)
+		g.queuing = false
+		switch {
+		case err != nil:
+			failed = err
+		case behind != nil:
+			g.queue(behind) // for whoever comes next, or for nobody
+		case tn != nil:
+			g.install(tn)
+			if !left {
+				if granted := tn.grant(); granted != nil {
+					got = g.begin(granted)
+				}
+			}
+			if got == nil && g.waiters.Len() == 0 {
+				g.drop(lease.ErrReleased)
+			}
+		}
+		g.proceed()
+	}) {
+		g.queuing = false
+		return nil, g.closed
+	}
+	g.mu.Unlock()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
+	g.mu.Lock()
+	select {
+	case <-done:
+		return got, failed
+	default:
+		left = true
+		return nil, context.Cause(ctx)
+	}
+}
+
+// fail ends the waiting of everybody here with err. g.mu is held.
+func (g *Gate) fail(err error) {
+	for g.waiters.Len() > 0 {
+		w := g.waiters.Remove(g.waiters.Front()).(*waiter)
+		w.err = err
+		close(w.ready)
+	}
+}
+
+// Release ends the turn. In every case the name is no longer held by h. An error that wraps [lease.ErrLost] says that the
+// lease was lost before, so that somebody else may have held the name meanwhile; [ErrUnconfirmed] that the service has
+// not answered within a fifth of the TTL.
+func (h *Hold) Release() error {
+	g := h.gate
+	g.mu.Lock()
+	if g.holder != h {
+		defer g.mu.Unlock()
+		if g.closed != nil {
+			return g.closed
+		}
+		return ErrNotHeld
+	}
+	lost, out := g.end(h)
+	g.mu.Unlock()
+	defer h.left()
+	if lost != nil || out == nil {
+		return lost
+	}
+	enough := time.NewTimer(lease.RequestTimeout(g.l.cfg.TTL))
+	defer enough.Stop()
+	select {
+	case <-out.done:
+		if out.err == nil {
+			return nil
+		}
+		return fmt.Errorf("%w: %w", ErrUnconfirmed, out.err)
+	case <-enough.C: // the release goes on without us
+		return ErrUnconfirmed
+	}
+}
+
+// end ends the turn of h: passes on, lingers or releases. g.mu is held. The decision and the end of belief are one step.
+func (g *Gate) end(h *Hold) (lost error, out *releasing) {
+	g.holder = nil
+	t := g.tenure
+	if lost = t.keeper.Retire(); lost != nil {
+		g.drop(lost)
+		g.proceed()
+		return lost, nil
+	}
+	switch {
+	case g.closed != nil:
+		out = g.drop(g.closed)
+	case g.waiters.Len() > 0 && t.mayPass():
+	case g.waiters.Len() > 0:
+		g.l.event(PassLimit)
+		out = g.drop(lease.ErrReleased)
+	case g.busy() && !t.awaited():
+		g.l.event(Lingered)
+		g.linger = g.l.cfg.Tasks.AfterFunc(g.l.cfg.Linger, func(context.Context) { g.settle(t, false) })
+	default:
+		out = g.drop(lease.ErrReleased)
+	}
+	g.proceed()
+	return nil, out
+}
+
+// busy reports whether this process has taken the name so often of late that it is worth keeping for a moment. g.mu is
+// held.
+func (g *Gate) busy() bool {
+	return g.l.cfg.Linger > 0 && !g.taken[0].IsZero() && g.l.now().Since(g.taken[0]) < lingerWindow
+}
+
+// lingerWindow is the time within which a process must have taken a name twice to linger.
+const lingerWindow = time.Second
+
+// settle ends the linger of tenure t, if that is what it is in: its time is up, or another process has come.
+func (g *Gate) settle(t *tenure, cut bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.tenure != t || g.linger == nil {
+		return
+	}
+	if cut {
+		g.l.event(LingerCut)
+	}
+	g.drop(lease.ErrReleased)
+}
+
+func (g *Gate) stopLinger() {
+	if g.linger != nil {
+		g.linger.Stop()
+		g.linger = nil
+	}
+}
+
+// releasing is a release under way.
+type releasing struct {
+	done chan struct{}
+	err  error
+}
+
+// drop gives up the tenure: belief ends here, the request that tells the others goes on in the background. It is
+// bounded by what is left to gain from it. g.mu is held.
+func (g *Gate) drop(cause error) *releasing {
+	g.stopLinger()
+	t := g.tenure
+	g.tenure = nil
+	t.stop(cause)
+	r := &releasing{done: make(chan struct{})}
+	bound := t.keeper.Record().Length
+	if !g.l.cfg.Tasks.Go(func(ctx context.Context) {
+		defer close(r.done)
+		ctx, cancel := context.WithTimeout(ctx, bound)
+		defer cancel()
+		r.err = t.release(ctx)
+	}) {
+		r.err = g.closed
+		close(r.done)
+	}
+	return r
+}
+
+// shut refuses new calls, ends the waiting of all others and gives up what is held.
+func (g *Gate) shut(cause error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed != nil {
+		return
+	}
+	g.closed = cause
+	g.fail(cause)
+	g.holder = nil
+	if g.tenure != nil {
+		g.drop(cause)
+	}
+}
+
+// idle reports whether nothing is left of the name in this process that anybody could miss.
+func (g *Gate) idle() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.waiters.Len() == 0 && !g.queuing && g.tenure == nil && g.holder == nil
+}

@@ -1,0 +1,133 @@
+package queue
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/gcsync/gcsync/internal/clock"
+	"github.com/gcsync/gcsync/internal/object"
+	"github.com/gcsync/gcsync/internal/tasks"
+)
+
+// Config is what all queues of one client have in common.
+type Config struct {
+	Store   *object.Store
+	Tasks   *tasks.Group
+	Waiting context.Context // ends when the client closes: nobody waits any more, but releases go on
+	Prefix  string        // of every object's name
+	Owner   string        // who we are, for people
+	Host    string        // where we are, for people
+	TTL     time.Duration // how long our silence lasts before others take over, once we have renewed
+	Claim   time.Duration // the same before we have renewed, for whoever builds on our tickets
+	Linger  time.Duration // how long an unlocked name that is in heavy use here is kept; negative: never
+	Backoff func() object.Backoff
+	Logger  *slog.Logger
+	Event   func(Event, string) // told of every branch of the protocol that was taken; nil in production
+}
+
+// line is the queue of one name as this process sees it: the protocol, without the process's own goroutines, of which
+// at most one at a time acts on it. What it remembers only ever saves requests; nothing that it decides rests on memory
+// but what its comments prove.
+type line struct {
+	cfg   *Config
+	store *object.Store
+	path  Path
+	kind  string
+
+	mu       sync.Mutex
+	memory   memory        // of our last ticket
+	tried    *attempt      // a create whose fate we do not know yet
+	cycle    time.Duration // how long one holder takes from grant to grant, estimated
+	sighting *sighting     // what we last saw at the head
+	suspect  *suspicion    // the holder that our last try found in its way
+}
+
+// memory is our last ticket, as we left it.
+type memory struct {
+	ticket *ticket
+	at     clock.Instant // when its release was sent
+	gone   bool          // the release was confirmed: the baton before it is gone
+	queued bool          // somebody was before or behind us: the tail has moved on
+}
+
+// freshness is how long memory of the tail is worth a guess: after that a LIST is cheaper than a wasted create.
+const freshness = time.Second
+
+// attempt is a create that was refused, throttled or not answered, and that may be there all the same.
+type attempt struct {
+	n     int64
+	nonce string
+	base  *record
+	sent  clock.Instant
+}
+
+// ticket is our own place in the queue.
+type ticket struct {
+	record               // as created
+	first  clock.Instant // when the first attempt to create it left
+	baton  *record       // the ticket before it, which only we may change
+	grand  int64         // generation of the ticket before that, whose absence makes us the head; 0: there is none
+
+	// What is known of those ahead.
+	head   int64           // the lowest number that may still be there
+	proven bool            // the number below head is proven gone
+	gens   map[int64]int64 // generations of the chain, as far as known
+	from   clock.Instant   // our lease counts from here: the last moment at which we were certainly not the head
+	depth  int64           // how many batons were ahead when we queued
+}
+
+// token is the fencing token of the pass'th local grant of the ticket.
+func (t *ticket) token(pass int64) int64 { return (t.base+t.n)<<passBits | pass }
+
+const (
+	passBits  = 20
+	maxPasses = 1<<passBits - 1
+)
+
+func (l *line) get(ctx context.Context, n int64) (object.Object, error) {
+	return l.store.Get(ctx, l.path.ticket(n))
+}
+
+// remove deletes one version of ticket n and reports whether it is certainly gone: deleted now, or before.
+func (l *line) remove(ctx context.Context, n int64, v object.Version) (gone bool, err error) {
+	err = l.store.Delete(ctx, l.path.ticket(n), v)
+	switch object.OutcomeOf(err) {
+	case object.Applied, object.Missing:
+		return true, nil
+	case object.Refused:
+		// Another version stands there. Without a metageneration in the condition that is another generation, and
+		// the one that we meant is gone.
+		return v.Meta == 0, nil
+	}
+	return false, err
+}
+
+// removeAll retries remove until the version is gone, ctx ends or it can never be done.
+func (l *line) removeAll(ctx context.Context, n int64, v object.Version) error {
+	backoff := l.cfg.Backoff()
+	for {
+		gone, err := l.remove(ctx, n, v)
+		if gone || object.OutcomeOf(err) == object.Denied {
+			return err
+		}
+		l.event(ReleaseRetried)
+		if !object.Pause(ctx, backoff) {
+			return err
+		}
+	}
+}
+
+func (l *line) event(e Event, args ...any) {
+	if l.cfg.Event != nil {
+		l.cfg.Event(e, string(l.path))
+	}
+	level := slog.LevelDebug
+	if e.surprising() {
+		level = slog.LevelWarn
+	}
+	if l.cfg.Logger.Enabled(context.Background(), level) {
+		l.cfg.Logger.Log(context.Background(), level, "gcsync: "+e.String(), append([]any{"queue", l.store.URL(string(l.path))}, args...)...)
+	}
+}

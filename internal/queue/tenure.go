@@ -1,0 +1,270 @@
+package queue
+
+import (
+	"context"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/gcsync/gcsync/internal/clock"
+	"github.com/gcsync/gcsync/internal/object"
+	"github.com/gcsync/gcsync/lease"
+)
+
+// tenure is the time during which a ticket of ours is the head: from the grant to the release of its baton. Goroutines
+// of this process take turns within it.
+type tenure struct {
+	l      *line
+	ticket *ticket
+	keeper *lease.Keeper
+	began  clock.Instant
+	passes int64 // local grants so far
+
+	mu        sync.Mutex
+	watching  bool
+	successor bool // a ticket of another process is built on ours
+	ctx       context.Context // ends with the tenure
+	over      context.CancelFunc
+	found     func() // called once a successor is seen
+}
+
+// take queues until a ticket of ours is the head and its lease still has time. A nil ticket queues anew.
+func (l *line) take(ctx context.Context, t *ticket) (*tenure, error) {
+	for {
+		if t == nil {
+			var err error
+			if t, err = l.enqueue(ctx, false); err != nil {
+				if ctx.Err() != nil {
+					l.abandonTried()
+				}
+				return nil, err
+			}
+		}
+		err := l.await(ctx, t)
+		if err == errExpired {
+			l.event(Requeued, "ticket", t.n)
+			t = nil
+			continue
+		}
+		if err != nil {
+			if ctx.Err() != nil {
+				l.abandon(t)
+			}
+			return nil, err
+		}
+		if tn := l.hold(t); tn != nil {
+			l.event(Granted, "ticket", t.n, "waited", l.now().Since(t.first))
+			return tn, nil
+		}
+		// We were the head without knowing it for so long that others may have given us up: too late to believe.
+		l.event(Requeued, "ticket", t.n)
+		if err := l.removeAll(ctx, t.n-1, object.Version{Gen: t.baton.Gen}); err != nil {
+			return nil, err
+		}
+		t = nil
+	}
+}
+
+// try takes the name if nobody is in the queue. Otherwise it returns nil, and with it the ticket, if there is one, that
+// came too late and still has to be seen through.
+func (l *line) try(ctx context.Context) (tn *tenure, behind *ticket, err error) {
+	for {
+		t, err := l.enqueue(ctx, true)
+		if err != nil && ctx.Err() != nil {
+			l.abandonTried()
+		}
+		if t == nil || err != nil {
+			return nil, nil, err
+		}
+		backoff := l.cfg.Backoff()
+		for !t.isHead() {
+			gone, err := l.isGone(ctx, t.n-2, t.grand)
+			if err == nil && !gone {
+				return nil, t, nil
+			}
+			if gone {
+				t.head, t.proven = t.n-1, true
+			} else if !object.Pause(ctx, backoff) {
+				return nil, t, err
+			}
+		}
+		if tn := l.hold(t); tn != nil {
+			l.event(Granted, "ticket", t.n)
+			return tn, nil, nil
+		}
+		l.event(Requeued, "ticket", t.n)
+		if err := l.removeAll(ctx, t.n-1, object.Version{Gen: t.baton.Gen}); err != nil {
+			return nil, nil, err
+		}
+	}
+}
+
+// hold begins the lease of a ticket that is the head; nil if it is over already.
+func (l *line) hold(t *ticket) *tenure {
+	tn := &tenure{l: l, ticket: t, began: l.now()}
+	tn.ctx, tn.over = context.WithCancel(l.cfg.Tasks.Context())
+	tn.keeper = lease.Keep(lease.Keeping{
+		Store:   l.store,
+		Tasks:   l.cfg.Tasks,
+		TTL:     l.cfg.TTL,
+		Backoff: l.cfg.Backoff,
+		Fields: func(nonce string) map[string]string {
+			return map[string]string{keyRenewal: nonce, keyTTL: millis(l.cfg.TTL)}
+		},
+		Nonce: func(md map[string]string) string { return md[keyRenewal] },
+		Renewed: func(attempts int) {
+			l.event(Renewed)
+			if attempts > 1 {
+				l.event(RenewalRetried, "attempts", attempts)
+			}
+		},
+		Lost: func(err error) { l.event(Lost, "error", err) },
+	}, lease.Record{
+		Name:    l.path.ticket(t.n - 1),
+		Version: t.baton.Version,
+		Nonce:   t.baton.renewal,
+		From:    t.from,
+		Length:  t.baton.claim,
+	})
+	if tn.keeper.Err() != nil {
+		tn.over()
+		return nil
+	}
+	return tn
+}
+
+// grant begins the next local turn; nil if the lease is over.
+func (tn *tenure) grant() *lease.Lease {
+	granted := tn.keeper.Grant(tn.ticket.token(tn.passes))
+	tn.passes++
+	return granted
+}
+
+// watch looks out, in the background, for a ticket of another process behind ours. To be told that the next number is
+// absent costs nothing.
+func (tn *tenure) watch() {
+	tn.mu.Lock()
+	defer tn.mu.Unlock()
+	if tn.watching || tn.successor {
+		return
+	}
+	tn.watching = tn.l.cfg.Tasks.Go(func(ctx context.Context) {
+		for tn.ctx.Err() == nil {
+			o, err := tn.l.get(ctx, tn.ticket.n+1)
+			if err == nil && o.Metadata[keyPrev] == strconv.FormatInt(tn.ticket.Gen, 10) {
+				tn.mu.Lock()
+				tn.successor = true
+				tn.mu.Unlock()
+				tn.found()
+				return
+			}
+			gap := min(maxGap, max(watchGap, tn.l.now().Since(tn.began)/10))
+			object.Sleep(tn.ctx, gap)
+		}
+	})
+}
+
+// watchGap is the pause between two looks for a successor early in a tenure; later it is a tenth of the tenure.
+const watchGap = 50 * time.Millisecond
+
+// awaited reports whether another process is known to wait behind us.
+func (tn *tenure) awaited() bool {
+	tn.mu.Lock()
+	defer tn.mu.Unlock()
+	return tn.successor
+}
+
+// The most that goroutines of one process may keep a name among themselves while another process waits.
+const (
+	passLimit = 16
+	passTime  = time.Second
+)
+
+// mayPass reports whether the next goroutine of this process may take its turn before another process gets the name.
+func (tn *tenure) mayPass() bool {
+	if tn.passes > maxPasses {
+		return false
+	}
+	return !tn.awaited() || tn.passes <= passLimit && tn.l.now().Since(tn.began) < passTime
+}
+
+// stop ends belief and remembers the ticket as the base of the next. After it the baton may be deleted; that is
+// release's part. It returns the error that the lease had ended with, if it was over before.
+func (tn *tenure) stop(cause error) error {
+	err := tn.keeper.Stop(cause)
+	tn.over()
+	l := tn.l
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.memory = memory{}
+	if err == nil {
+		l.memory = memory{ticket: tn.ticket, at: l.now(), queued: tn.ticket.depth > 0 || tn.awaited()}
+	}
+	return err
+}
+
+// release deletes the baton, which makes the next ticket the head. It ends when that is done or ctx ends; the lease
+// frees the name at the latest.
+func (tn *tenure) release(ctx context.Context) error {
+	l := tn.l
+	err := l.removeAll(ctx, tn.ticket.n-1, object.Version{Gen: tn.ticket.baton.Gen})
+	if err != nil {
+		return err
+	}
+	l.event(Released, "ticket", tn.ticket.n)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.memory.ticket == tn.ticket {
+		l.memory.gone = true
+	}
+	return nil
+}
+
+// abandonTried abandons the ticket that a create left without an answer may have made.
+func (l *line) abandonTried() {
+	try := l.outstanding()
+	if try == nil {
+		return
+	}
+	ctx, cancel := l.farewell()
+	defer cancel()
+	o, err := l.get(ctx, try.n)
+	if err == nil && o.Metadata[keyNonce] == try.nonce {
+		l.abandon(&ticket{record: record{Object: o, n: try.n}, baton: try.base})
+	}
+}
+
+// farewell bounds the requests of a client that closes.
+func (l *line) farewell() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(l.cfg.Tasks.Context(), lease.RequestTimeout(l.cfg.Claim))
+}
+
+// abandon marks a ticket that nobody will ever use, so that it costs those behind it no lease. The mark is obeyed once
+// the ticket is the head; until then it keeps its place and means nothing.
+func (l *line) abandon(t *ticket) {
+	ctx, cancel := l.farewell()
+	defer cancel()
+	v := t.baton.Version
+	backoff := l.cfg.Backoff()
+	for {
+		_, err := l.store.Patch(ctx, l.path.ticket(t.n-1), v, map[string]string{keyGone: "1"})
+		switch object.OutcomeOf(err) {
+		case object.Applied:
+			l.event(GivenUp, "ticket", t.n)
+			return
+		case object.Refused: // the service touched it, or an attempt of ours was applied after all
+			o, err := l.get(ctx, t.n-1)
+			if err == nil && (o.Gen != v.Gen || o.Metadata[keyGone] != "") {
+				return
+			}
+			if err == nil {
+				v = o.Version
+			}
+		case object.Missing, object.Denied:
+			return
+		}
+		if !object.Pause(ctx, backoff) {
+			return
+		}
+	}
+}

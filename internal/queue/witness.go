@@ -1,0 +1,157 @@
+package queue
+
+import (
+	"context"
+	"time"
+
+	"github.com/gcsync/gcsync/internal/clock"
+	"github.com/gcsync/gcsync/internal/object"
+)
+
+// A caller that never waits as long as a lease lasts (a cron job that tries once a minute, a request with a deadline of
+// two seconds) can never watch a dead holder be silent for long enough. If all callers are like that, a name would stay
+// locked for ever. So silence may also be proven by the service's own clock, which they share: the baton of a holder
+// that has renewed tells when it was last heard of; for one that never has, whoever saw it first leaves a witness, an
+// object whose creation time says "at this moment that baton was already the head's". A present moment on the same clock
+// is the creation time of anything just written. Twice the lease must lie between the two; the service promises no
+// more than rough agreement of its clocks.
+const longSilence = 2
+
+// longDead reports whether the service's clock proves that the head was dead before our own ticket was made.
+func (w *wait) longDead(ctx context.Context, s *sighting) bool {
+	if s.rec.renewal != "" {
+		return w.t.Created.Sub(s.rec.Updated) >= longSilence*s.rec.ttl
+	}
+	if s.asked || s.next == 0 || w.l.now().Since(s.held) < tentative {
+		return false
+	}
+	o, err := w.l.store.Get(ctx, w.l.path.witness(s.next, s.rec.Meta))
+	s.asked = err == nil || object.OutcomeOf(err) == object.Missing
+	return err == nil && w.t.Created.Sub(o.Created) >= longSilence*s.rec.claim
+}
+
+// testify leaves a witness of the silent head that our ticket waits behind, for callers who come when we have left.
+func (l *line) testify(ctx context.Context) {
+	l.mu.Lock()
+	s := l.sighting
+	l.mu.Unlock()
+	if s == nil || !s.proven || s.next == 0 || s.rec.renewal != "" {
+		return
+	}
+	l.witness(ctx, s.next, s.rec.Meta)
+}
+
+// witness creates the witness of a baton that has never been renewed and returns the witness's creation time, and
+// whether that is now.
+func (l *line) witness(ctx context.Context, next, meta int64) (created time.Time, now bool, err error) {
+	o, err := l.store.CreateResolved(ctx, l.path.witness(next, meta), l.stamp(), l.cfg.Backoff())
+	switch object.OutcomeOf(err) {
+	case object.Applied:
+		l.event(WitnessLeft)
+		l.sweepWitnesses(o.Created)
+		return o.Created, true, nil
+	case object.Refused:
+		o, err = l.store.Get(ctx, l.path.witness(next, meta))
+		return o.Created, false, err
+	}
+	return time.Time{}, false, err
+}
+
+func (l *line) stamp() object.Draft {
+	return object.Draft{Metadata: map[string]string{keyNonce: object.NewNonce(), keyOwner: l.cfg.Owner}}
+}
+
+// present returns the time by the service's clock, which takes an object to be written.
+func (l *line) present(ctx context.Context) (time.Time, error) {
+	draft := l.stamp()
+	name := string(l.path) + dirWitnesses + draft.Metadata[keyNonce]
+	o, err := l.store.CreateResolved(ctx, name, draft, l.cfg.Backoff())
+	if err != nil {
+		return time.Time{}, err
+	}
+	l.cfg.Tasks.Go(func(ctx context.Context) { l.store.Delete(ctx, name, object.Version{Gen: o.Gen}) })
+	return o.Created, nil
+}
+
+// sweepWitnesses deletes, in the background, what witnesses of long ago are left.
+func (l *line) sweepWitnesses(now time.Time) {
+	l.cfg.Tasks.Go(func(ctx context.Context) {
+		old, err := l.store.List(ctx, l.path.witnesses())
+		if err != nil {
+			return
+		}
+		for _, o := range old {
+			if o.Metadata[keyNonce] != "" && now.Sub(o.Created) > sweepAge+longSilence*l.cfg.Claim {
+				if l.store.Delete(ctx, o.Name, o.Version) == nil {
+					l.event(Swept, "witness", o.Name)
+				}
+			}
+		}
+	})
+}
+
+// suspicion is what a process that only tries remembers of a holder that it found in its way.
+type suspicion struct {
+	head, next ref
+	meta       int64
+	since      clock.Instant // since when it is seen so
+	stamped    clock.Instant // when the service's clock was last asked
+}
+
+// clear removes the holder that stands in the way of a caller who does not wait, if it can be proven dead at once. It
+// reports whether it did.
+func (l *line) clear(ctx context.Context, head, next *record) (bool, error) {
+	if gone, err := l.isGone(ctx, head.n-1, head.prev); !gone || err != nil {
+		return false, err
+	}
+	if !head.abandoned {
+		silent, err := l.silent(ctx, head, next)
+		if !silent || err != nil {
+			return false, err
+		}
+	}
+	// The listing that showed the head is some requests old: delete it only if it still stands so.
+	gone, err := l.remove(ctx, head.n, head.Version)
+	if gone {
+		event := SilenceProven
+		if head.abandoned {
+			event = AbandonedObeyed
+		}
+		l.event(event, "holder", next.Metadata[keyOwner], "ticket", next.n)
+	}
+	return gone, err
+}
+
+func (l *line) silent(ctx context.Context, head, next *record) (bool, error) {
+	now := l.now()
+	l.mu.Lock()
+	if s := l.suspect; s == nil || s.head != head.id() || s.next != next.id() || s.meta != head.Meta {
+		l.suspect = &suspicion{head: head.id(), next: next.id(), meta: head.Meta, since: now}
+	}
+	s := *l.suspect
+	l.mu.Unlock()
+	if head.Sent.Since(s.since) >= head.lease() {
+		return true, nil
+	}
+
+	from := head.Updated
+	if head.renewal == "" {
+		var fresh bool
+		var err error
+		if from, fresh, err = l.witness(ctx, next.Gen, head.Meta); err != nil || fresh {
+			return false, err
+		}
+	}
+	// To ask for the time costs a write, so a process asks once in half a lease.
+	if !s.stamped.IsZero() && now.Since(s.stamped) < head.lease()/2 {
+		return false, nil
+	}
+	present, err := l.present(ctx)
+	if err != nil {
+		return false, err
+	}
+	l.mu.Lock()
+	l.suspect.stamped = now
+	l.mu.Unlock()
+	return present.Sub(from) >= longSilence*head.lease(), nil
+}

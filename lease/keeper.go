@@ -1,0 +1,302 @@
+package lease
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/gcsync/gcsync/internal/clock"
+	"github.com/gcsync/gcsync/internal/object"
+	"github.com/gcsync/gcsync/internal/tasks"
+)
+
+// Margin returns how long before the end of a lease its holder stops believing in it: a tenth, at least a second. It
+// covers a difference in clock rate of up to one percent on both sides, and the code between a check and its effect.
+func Margin(length time.Duration) time.Duration { return max(length/10, time.Second) }
+
+// RequestTimeout returns the bound on one request under a lease of the given length: a fifth.
+func RequestTimeout(length time.Duration) time.Duration { return length / 5 }
+
+// A Record is the object that stands for a lease: whoever last wrote it holds it, for a length counted from the moment
+// that write was sent.
+type Record struct {
+	Name    string
+	Version object.Version
+	Nonce   string        // the nonce of the write that is confirmed, as Keeping.Nonce finds it
+	From    clock.Instant // when that write was sent; a lease never counts from an answer
+	Length  time.Duration // how long the others leave the record alone
+}
+
+// Keeping says how a [Keeper] renews.
+type Keeping struct {
+	Store   *object.Store
+	Tasks   *tasks.Group
+	TTL     time.Duration                        // the length that each renewal gives to the lease
+	Backoff func() object.Backoff                // between attempts to renew
+	Fields  func(nonce string) map[string]string // the metadata that a renewal writes
+	Nonce   func(map[string]string) string       // the nonce of the write that the metadata came from
+
+	// Renewed and Lost, where set, hear of every renewal and of the loss. They must not call the keeper.
+	Renewed func(attempts int)
+	Lost    func(error)
+}
+
+// A Keeper keeps one record alive and tells the current [Lease] on it when it can no longer. It has two timers and, but
+// for the moments of a renewal, no goroutine. It ends lost or stopped, once, and never comes back.
+type Keeper struct {
+	how Keeping
+
+	mu      sync.Mutex
+	rec     Record
+	current *Lease // the grant in force; nil between grants
+	err     error  // why it ended; nil while it is kept
+	sent    map[string]clock.Instant
+	expiry  *time.Timer
+	renewal *time.Timer
+	cancel  context.CancelFunc // ends a renewal under way
+}
+
+// Keep starts to keep rec. The first renewal comes after a third of the lease.
+func Keep(how Keeping, rec Record) *Keeper {
+	k := &Keeper{how: how, rec: rec, sent: make(map[string]clock.Instant)}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.schedule()
+	return k
+}
+
+// Grant begins a lease with the given token on what is kept. It returns nil if the time is over.
+func (k *Keeper) Grant(token int64) *Lease {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.check()
+	if k.err != nil {
+		return nil
+	}
+	k.current = &Lease{keeper: k, token: token, done: make(chan struct{}), watchers: make(map[*watcher]struct{})}
+	return k.current
+}
+
+// Retire ends the current lease as released and keeps the record for the next grant. It returns the error that the
+// lease had ended with, nil if it was held until now.
+func (k *Keeper) Retire() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.check()
+	if k.current != nil {
+		k.current.end(ErrReleased)
+		k.current = nil
+	}
+	return k.err
+}
+
+// Stop ends belief: the current lease ends with the given error, nothing is renewed any more, and a renewal under way
+// is given up. After Stop the record may be deleted. It returns the error that the keeper had ended with before, nil if
+// it was kept until now.
+func (k *Keeper) Stop(cause error) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.check()
+	was := k.err
+	k.finish(cause)
+	return was
+}
+
+// Err returns nil while the record is kept, and otherwise why it is no longer.
+func (k *Keeper) Err() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.check()
+	return k.err
+}
+
+// Record returns the record as the last confirmed write left it.
+func (k *Keeper) Record() Record {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.rec
+}
+
+// Wrote reports whether the nonce is of a write of this keeper: the confirmed one, or an attempt that may yet land.
+func (k *Keeper) Wrote(nonce string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	_, sent := k.sent[nonce]
+	return sent || nonce == k.rec.Nonce
+}
+
+// remaining is the time for which the holder may still believe. k.mu is held.
+func (k *Keeper) remaining() time.Duration {
+	return k.rec.Length - Margin(k.rec.Length) - k.how.Store.Clock().Now().Longest(k.rec.From)
+}
+
+func (k *Keeper) deadline() time.Time {
+	return k.rec.From.Wall().Add(k.rec.Length - Margin(k.rec.Length))
+}
+
+// check turns a passed deadline into the loss that it is. k.mu is held.
+func (k *Keeper) check() {
+	if k.err == nil && k.remaining() <= 0 {
+		k.lose("not renewed in time")
+	}
+}
+
+// lose ends the keeper as lost. k.mu is held.
+func (k *Keeper) lose(why string) {
+	if k.err != nil {
+		return
+	}
+	err := fmt.Errorf("%s: %w: %s", k.how.Store.URL(k.rec.Name), ErrLost, why)
+	k.finish(err)
+	if k.how.Lost != nil {
+		k.how.Lost(err)
+	}
+}
+
+// finish ends the keeper. k.mu is held.
+func (k *Keeper) finish(err error) {
+	if k.err != nil {
+		return
+	}
+	k.err = err
+	k.expiry.Stop()
+	k.renewal.Stop()
+	if k.cancel != nil {
+		k.cancel()
+	}
+	if k.current != nil {
+		k.current.end(err)
+		k.current = nil
+	}
+}
+
+// schedule sets both timers by the record. k.mu is held.
+func (k *Keeper) schedule() {
+	if k.expiry != nil {
+		k.expiry.Stop()
+	}
+	k.expiry = k.how.Tasks.AfterFunc(k.remaining(), func(context.Context) { k.expire() })
+
+	third := k.rec.Length / 3
+	elapsed := k.how.Store.Clock().Now().Since(k.rec.From)
+	jitter := time.Duration(rand.Int64N(int64(third)/10 + 1)) // early, never late
+	k.renewal = k.how.Tasks.AfterFunc(third-jitter-elapsed, k.renew)
+}
+
+// expire runs when the lease was to end, and ends it unless it was renewed meanwhile.
+func (k *Keeper) expire() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.check()
+	if k.err == nil {
+		k.expiry = k.how.Tasks.AfterFunc(k.remaining(), func(context.Context) { k.expire() })
+	}
+}
+
+// renew tries until the record is renewed or the lease is over.
+func (k *Keeper) renew(ctx context.Context) {
+	k.mu.Lock()
+	if k.err != nil {
+		k.mu.Unlock()
+		return
+	}
+	ctx, k.cancel = context.WithCancel(ctx)
+	defer k.cancel()
+	k.mu.Unlock()
+
+	backoff := k.how.Backoff()
+	for attempts := 1; ; attempts++ {
+		if k.attempt(ctx) {
+			if k.how.Renewed != nil {
+				k.how.Renewed(attempts)
+			}
+			return
+		}
+		pause := backoff.NextBackOff()
+		if pause < 0 || pause > time.Second {
+			pause = time.Second // a policy may give up on a call, not on a lease that still has time
+		}
+		if !object.Sleep(ctx, pause) {
+			return // over: lost or stopped
+		}
+	}
+}
+
+// attempt makes one attempt to renew and reports whether the matter is settled: renewed, or over.
+//
+// Every attempt carries a nonce of its own, so that a write whose answer was lost can be told later from one that never
+// arrived, and counts from its own send.
+func (k *Keeper) attempt(ctx context.Context) (settled bool) {
+	nonce := object.NewNonce()
+	k.mu.Lock()
+	if k.err != nil {
+		k.mu.Unlock()
+		return true
+	}
+	rec := k.rec
+	k.sent[nonce] = k.how.Store.Clock().Now()
+	k.mu.Unlock()
+
+	store := k.how.Store.WithTimeout(RequestTimeout(rec.Length))
+	o, err := store.Patch(ctx, rec.Name, rec.Version, k.how.Fields(nonce))
+	switch object.OutcomeOf(err) {
+	case object.Applied:
+		return k.confirm(nonce, o.Version)
+	case object.Refused, object.Missing:
+		// Somebody wrote since: an attempt of ours whose answer we did not see, the service itself, or a successor.
+		o, err = store.Get(ctx, rec.Name)
+		switch object.OutcomeOf(err) {
+		case object.Applied:
+			return k.reconcile(o)
+		case object.Missing:
+			return k.gone("the record was deleted")
+		}
+	}
+	return false // busy, indeterminate, denied: time is left until the deadline
+}
+
+// confirm extends the lease from the send of the attempt with the given nonce.
+func (k *Keeper) confirm(nonce string, v object.Version) (settled bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.check() // an answer that comes after the deadline extends nothing
+	if k.err != nil {
+		return true
+	}
+	k.rec.Version, k.rec.Nonce = v, nonce
+	k.rec.From, k.rec.Length = k.sent[nonce], k.how.TTL
+	clear(k.sent)
+	k.schedule()
+	return true
+}
+
+// reconcile concludes from the record as it stands, after an attempt was refused.
+func (k *Keeper) reconcile(o object.Object) (settled bool) {
+	nonce := k.how.Nonce(o.Metadata)
+	k.mu.Lock()
+	_, mine := k.sent[nonce]
+	rec := k.rec
+	k.mu.Unlock()
+	switch {
+	case o.Gen != rec.Version.Gen:
+		return k.gone("the record was replaced")
+	case mine:
+		return k.confirm(nonce, o.Version)
+	case nonce == rec.Nonce:
+		// The service touches metadata of its own accord (a lifecycle rule that changes the storage class): not loss.
+		k.mu.Lock()
+		k.rec.Version = o.Version
+		k.mu.Unlock()
+		return false
+	}
+	return k.gone("somebody else took it over")
+}
+
+func (k *Keeper) gone(why string) (settled bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.lose(why)
+	return true
+}

@@ -1,0 +1,104 @@
+package lease
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// ErrLost is the cause of a lease that ended before its holder released it. Whoever sees it must assume that somebody
+// else holds what it protects.
+var ErrLost = errors.New("lease lost")
+
+// ErrReleased is the error of a lease that its holder released.
+var ErrReleased = errors.New("lease released")
+
+// A Lease is one grant: the right to act as the only holder, until it is released or lost. Its end is final.
+//
+// A Lease tells what this process may believe. It cannot stop a process that was paused past the deadline from acting
+// on what it believed before; only a resource that checks the [Lease.Token] can.
+//
+// A Lease is safe for concurrent use.
+type Lease struct {
+	keeper *Keeper
+	token  int64
+	done   chan struct{}
+
+	// Guarded by keeper.mu.
+	err      error
+	watchers map[*watcher]struct{}
+}
+
+// watcher is one context derived from the lease.
+type watcher struct{ cancel context.CancelCauseFunc }
+
+// Done returns a channel that is closed when the lease is over: released or lost. A loss is announced at the deadline
+// at the latest, whatever requests are under way.
+func (l *Lease) Done() <-chan struct{} { return l.done }
+
+// Err returns nil while the lease is held, an error that wraps [ErrLost] once it is lost, and [ErrReleased] once it was
+// released. It reads the clocks: after the deadline it never returns nil, even if the process was suspended and no
+// timer has fired yet.
+func (l *Lease) Err() error {
+	l.keeper.mu.Lock()
+	defer l.keeper.mu.Unlock()
+	l.keeper.check()
+	return l.err
+}
+
+// Token returns the fencing token of this grant: greater than that of every grant of the same name before it. Hand it
+// to the resource with every write and let the resource refuse a token smaller than the greatest it has seen
+// (Kleppmann, "How to do distributed locking", 2016).
+func (l *Lease) Token() int64 { return l.token }
+
+// Deadline returns the time, by this machine's wall clock, at which the lease is lost unless it is renewed before.
+// It moves with every renewal.
+func (l *Lease) Deadline() time.Time {
+	l.keeper.mu.Lock()
+	defer l.keeper.mu.Unlock()
+	return l.keeper.deadline()
+}
+
+// Context returns a copy of parent that is cancelled when the lease is over, with the lease's error as its
+// [context.Cause], and that carries the fencing token for [TokenFrom]. Call cancel when it is no longer needed.
+func (l *Lease) Context(parent context.Context) (ctx context.Context, cancel context.CancelFunc) {
+	c, cancelCause := context.WithCancelCause(context.WithValue(parent, tokenKey{}, l.token))
+	w := &watcher{cancel: cancelCause}
+
+	l.keeper.mu.Lock()
+	defer l.keeper.mu.Unlock()
+	l.keeper.check()
+	if l.err != nil {
+		cancelCause(l.err)
+	} else {
+		l.watchers[w] = struct{}{}
+	}
+	return c, func() {
+		l.keeper.mu.Lock()
+		delete(l.watchers, w)
+		l.keeper.mu.Unlock()
+		cancelCause(nil)
+	}
+}
+
+// end ends the lease; the keeper's mutex is held. Only the first call counts.
+func (l *Lease) end(err error) {
+	if l.err != nil {
+		return
+	}
+	l.err = err
+	close(l.done)
+	for w := range l.watchers {
+		w.cancel(err)
+	}
+	l.watchers = nil
+}
+
+type tokenKey struct{}
+
+// TokenFrom returns the fencing token that ctx carries: that of the lease under which the code runs. It reports false
+// outside of one.
+func TokenFrom(ctx context.Context) (token int64, ok bool) {
+	token, ok = ctx.Value(tokenKey{}).(int64)
+	return token, ok
+}

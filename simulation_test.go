@@ -1,0 +1,363 @@
+package gcsync_test
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"cloud.google.com/go/storage"
+
+	"github.com/gcsync/gcsync"
+	"github.com/gcsync/gcsync/gcstest"
+	"github.com/gcsync/gcsync/internal/clock"
+	"github.com/gcsync/gcsync/internal/queue"
+)
+
+var (
+	firstSeed = flag.Uint64("sim.seed", 1, "the first seed of the simulated schedules")
+	seedCount = flag.Int("sim.count", 0, "how many schedules to simulate; 0: GCSYNC_SIM_COUNT, or a few hundred")
+)
+
+// TestSimulation runs fleets of clients through seeded schedules of faults, in virtual time, and holds what they do
+// against the invariants of the protocol. A failure names the seed; go test -run TestSimulation -sim.seed N -sim.count 1
+// -v replays it with a timeline.
+func TestSimulation(t *testing.T) {
+	count := *seedCount
+	if count == 0 {
+		count, _ = strconv.Atoi(os.Getenv("GCSYNC_SIM_COUNT"))
+	}
+	if count == 0 {
+		count = 200
+	}
+	var hits branches
+	const batches = 4
+	t.Run("seeds", func(t *testing.T) {
+		for b := range batches {
+			t.Run(fmt.Sprint(b), func(t *testing.T) {
+				t.Parallel()
+				for i := b; i < count && !t.Failed(); i += batches {
+					seed := *firstSeed + uint64(i)
+					synctest.Test(t, func(t *testing.T) { newWorld(t, seed, &hits, count == 1).run() })
+					if t.Failed() {
+						t.Logf("replay: go test -run TestSimulation -sim.seed %d -sim.count 1 -v .", seed)
+					}
+				}
+			})
+		}
+	})
+	hits.report(t, count)
+}
+
+// branches counts how often each branch of the protocol was taken.
+type branches struct {
+	mu sync.Mutex
+	n  map[queue.Event]int
+}
+
+func (b *branches) hit(e queue.Event) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.n == nil {
+		b.n = make(map[queue.Event]int)
+	}
+	b.n[e]++
+}
+
+func (b *branches) report(t *testing.T, schedules int) {
+	for _, e := range queue.Events() {
+		t.Logf("%-18s %d", e, b.n[e])
+		if b.n[e] == 0 && schedules >= 2000 {
+			t.Errorf("no schedule reached the branch %q", e)
+		}
+	}
+}
+
+// world is one schedule: a service, a fleet, and the faults that befall them.
+type world struct {
+	t     *testing.T
+	seed  uint64
+	rng   *rand.Rand
+	hits  *branches
+	srv   *gcstest.Server
+	ref   *referee
+	names []string
+	log   io.Writer
+	start time.Time
+
+	mu       sync.Mutex
+	machines []*machine
+	over     bool
+}
+
+// machine is one process.
+type machine struct {
+	w       *world
+	id      int
+	faults  *gcstest.Faults
+	storage *storage.Client
+	client  *gcsync.Client
+	stop    context.CancelFunc // ends its goroutines
+	ctx     context.Context
+	work    sync.WaitGroup
+
+	mu        sync.Mutex
+	rate      float64       // of its monotonic clock
+	suspended time.Duration // for which its monotonic clock stood still
+}
+
+const bucket = "bucket"
+
+func newWorld(t *testing.T, seed uint64, hits *branches, verbose bool) *world {
+	w := &world{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), hits: hits, start: time.Now(), log: io.Discard}
+	if verbose {
+		w.log = os.Stdout
+	}
+	model := gcstest.Model{Seed: seed}
+	if w.rng.IntN(4) > 0 {
+		model.Median, model.P99 = 30*time.Millisecond, 120*time.Millisecond
+	} else {
+		model.Median, model.P99 = 5*time.Millisecond, 200*time.Millisecond
+	}
+	if w.rng.IntN(2) == 0 {
+		model.Rate, model.Burst = 1, 1+w.rng.IntN(3)
+	}
+	w.srv = gcstest.New(model)
+	w.srv.CreateBucket(bucket, gcstest.BucketConfig{})
+	w.ref = newReferee(w)
+	w.srv.Observe(w.ref.observe)
+	for i := range 1 + w.rng.IntN(2) {
+		w.names = append(w.names, fmt.Sprintf("name-%d", i))
+	}
+	return w
+}
+
+func (w *world) logf(format string, args ...any) {
+	if w.log != io.Discard {
+		fmt.Fprintf(w.log, "%10.3f "+format+"\n", append([]any{time.Since(w.start).Seconds()}, args...)...)
+	}
+}
+
+func (w *world) run() {
+	defer w.srv.Close()
+	for i := range 2 + w.rng.IntN(4) {
+		w.machines = append(w.machines, w.boot(i))
+	}
+	end := time.Duration(20+w.rng.IntN(60)) * time.Second
+	w.logf("%d machines, %v, until %v", len(w.machines), w.names, end)
+	w.torment(end)
+
+	// From here on nothing goes wrong any more, and everybody who is alive must get every name: nothing that happened
+	// may block a name for longer than its dead need to be noticed one by one.
+	w.mu.Lock()
+	w.over = true
+	for _, m := range w.machines {
+		m.faults.Random(gcstest.Profile{})
+		m.faults.Partition(false)
+		m.faults.Resume()
+	}
+	w.mu.Unlock()
+	for _, m := range w.machines {
+		m.work.Wait()
+	}
+	for _, m := range w.machines {
+		if m.ctx.Err() != nil {
+			continue
+		}
+		for _, name := range w.names {
+			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+			mu := m.client.Mutex(name)
+			if err := mu.Lock(ctx); err != nil {
+				w.t.Errorf("seed %d: machine %d does not get %s though all is well: %v", w.seed, m.id, name, err)
+			} else if err := mu.Unlock(ctx); err != nil {
+				w.t.Errorf("seed %d: machine %d: unlock though all is well: %v", w.seed, m.id, err)
+			}
+			cancel()
+		}
+	}
+	for _, m := range w.machines {
+		m.halt(time.Minute)
+	}
+}
+
+// boot starts a machine and its goroutines.
+func (w *world) boot(id int) *machine {
+	m := &machine{w: w, id: id, faults: gcstest.NewFaults(w.rng.Uint64()), rate: 1}
+	m.ctx, m.stop = context.WithCancel(context.Background())
+	if w.rng.IntN(3) == 0 {
+		m.rate = 1 + (w.rng.Float64()-0.5)*0.02
+	}
+	if w.rng.IntN(3) == 0 {
+		m.faults.Skew(time.Duration(w.rng.Int64N(int64(2*time.Hour)))-time.Hour, (w.rng.Float64()-0.5)*0.02)
+	}
+	m.faults.Random(w.profile())
+	m.storage = w.srv.Client(m.faults)
+	opts := &gcsync.Options{
+		Owner:  fmt.Sprintf("machine-%d", id),
+		TTL:    []time.Duration{6, 10, 30}[w.rng.IntN(3)] * time.Second,
+		Claim:  []time.Duration{4, 5, 6}[w.rng.IntN(3)] * time.Second,
+		Linger: []time.Duration{0, -1, time.Second}[w.rng.IntN(3)],
+		Logger: slog.New(slog.DiscardHandler),
+	}
+	gcsync.Instrument(opts, clock.Clock{Mono: m.now}, func(e queue.Event, path string) {
+		w.hits.hit(e)
+		w.logf("machine %d %s: %v", m.id, path[strings.LastIndex(path, "/")+1:], e)
+	})
+	var err error
+	if m.client, err = gcsync.New(m.storage.Bucket(bucket), opts); err != nil {
+		w.t.Fatal(err)
+	}
+	for g := range 1 + w.rng.IntN(3) {
+		rng := rand.New(rand.NewPCG(w.rng.Uint64(), uint64(g)))
+		m.work.Go(func() { m.user(rng) })
+	}
+	return m
+}
+
+// now is the machine's monotonic clock: it runs a little too fast or too slow, and stands still while the machine is
+// suspended. Its wall clock is right.
+func (m *machine) now() time.Time {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	real := time.Since(m.w.start)
+	return m.w.start.Add(time.Duration(float64(real-m.suspended) * m.rate))
+}
+
+// halt ends a machine in an orderly way.
+func (m *machine) halt(patience time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	m.stop()
+	m.client.Close(ctx)
+	m.work.Wait()
+	m.faults.Close()
+	m.storage.Close()
+}
+
+// profile draws how often requests go wrong on a machine.
+func (w *world) profile() gcstest.Profile {
+	p := gcstest.Profile{MaxDelay: 10 * time.Second, Odds: make(map[gcstest.FaultKind]float64)}
+	if w.rng.IntN(4) == 0 {
+		return p
+	}
+	worst := []float64{0.005, 0.02, 0.05}[w.rng.IntN(3)]
+	for kind := gcstest.NoFault + 1; kind <= gcstest.DelayAnswer; kind++ {
+		p.Odds[kind] = worst * w.rng.Float64()
+	}
+	return p
+}
+
+// torment lets disasters happen until the end.
+func (w *world) torment(end time.Duration) {
+	for {
+		time.Sleep(time.Duration(w.rng.Int64N(int64(6 * time.Second))))
+		if time.Since(w.start) >= end {
+			return
+		}
+		i := w.rng.IntN(len(w.machines))
+		m := w.machines[i]
+		for0 := time.Duration(w.rng.Int64N(int64(20 * time.Second)))
+		switch w.rng.IntN(6) {
+		case 0:
+			w.logf("machine %d is cut off for %v", m.id, for0)
+			m.faults.Partition(true)
+			time.AfterFunc(for0, func() { m.faults.Partition(false) })
+		case 1:
+			w.logf("machine %d stops for %v", m.id, for0)
+			m.faults.Pause()
+			time.AfterFunc(for0, m.faults.Resume)
+		case 2:
+			w.logf("machine %d is suspended for %v", m.id, for0)
+			m.faults.Pause()
+			time.AfterFunc(for0, func() {
+				m.mu.Lock()
+				m.suspended += for0
+				m.mu.Unlock()
+				m.faults.Resume()
+			})
+		case 3:
+			w.logf("machine %d dies, and comes back", m.id)
+			m.faults.Crash()
+			w.ref.forget(m)
+			m.halt(0)
+			w.machines[i] = w.boot(m.id + 10)
+		case 4:
+			w.logf("machine %d leaves, and comes back", m.id)
+			w.ref.forget(m)
+			m.halt(time.Second)
+			w.machines[i] = w.boot(m.id + 10)
+		case 5: // calm
+		}
+	}
+}
+
+// user is one goroutine of a program: it takes names, holds them for a while, and gives them back.
+func (m *machine) user(rng *rand.Rand) {
+	for {
+		m.w.mu.Lock()
+		over := m.w.over
+		m.w.mu.Unlock()
+		if over || m.ctx.Err() != nil {
+			return
+		}
+		name := m.w.names[rng.IntN(len(m.w.names))]
+		mu := m.client.Mutex(name)
+		if rng.IntN(6) == 0 {
+			ok, err := mu.TryLock(m.ctx)
+			if err != nil {
+				m.w.logf("machine %d %s: %v", m.id, name, err)
+			}
+			if !ok {
+				time.Sleep(time.Duration(rng.Int64N(int64(2 * time.Second))))
+				continue
+			}
+		} else {
+			ctx, cancel := m.ctx, context.CancelFunc(func() {})
+			if rng.IntN(4) == 0 {
+				ctx, cancel = context.WithTimeout(m.ctx, time.Duration(rng.Int64N(int64(5*time.Second))))
+			}
+			err := mu.Lock(ctx)
+			cancel()
+			if err != nil {
+				if ctx.Err() == nil && !errors.Is(err, gcsync.ErrClosed) {
+					m.w.t.Errorf("seed %d: machine %d: lock %s: %v", m.w.seed, m.id, name, err)
+					return
+				}
+				continue
+			}
+		}
+		lost := m.w.ref.granted(m, name, mu)
+		if lost == nil {
+			return
+		}
+		hold := time.Duration(rng.Int64N(int64(300 * time.Millisecond)))
+		switch rng.IntN(12) {
+		case 0:
+			hold = 0
+		case 1:
+			hold = time.Duration(rng.Int64N(int64(15 * time.Second)))
+		}
+		select {
+		case <-time.After(hold):
+		case <-lost:
+		case <-m.ctx.Done():
+		}
+		m.w.ref.released(m, name)
+		if err := mu.Unlock(m.ctx); err != nil {
+			m.w.logf("machine %d %s: %v", m.id, name, err)
+		}
+		if rng.IntN(3) == 0 {
+			time.Sleep(time.Duration(rng.Int64N(int64(2 * time.Second))))
+		}
+	}
+}
