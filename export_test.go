@@ -9,3 +9,6 @@ import (
 func Instrument(o *Options, c clock.Clock, event func(e queue.Event, path string)) {
 	o.clock, o.event = c, event
 }
+
+// Names returns how many names a client keeps in memory.
+func Names(c *Client) int { return c.queue.Len() }

@@ -1,11 +1,11 @@
 package gcsync_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"log/slog"
 	"math/rand/v2"
 	"os"
@@ -48,7 +48,7 @@ func TestSimulation(t *testing.T) {
 				t.Parallel()
 				for i := b; i < count && !t.Failed(); i += batches {
 					seed := *firstSeed + uint64(i)
-					synctest.Test(t, func(t *testing.T) { newWorld(t, seed, &hits, count == 1).run() })
+					synctest.Test(t, func(t *testing.T) { newWorld(t, seed, &hits).run() })
 					if t.Failed() {
 						t.Logf("replay: go test -run TestSimulation -sim.seed %d -sim.count 1 -v .", seed)
 					}
@@ -74,6 +74,12 @@ func (b *branches) hit(e queue.Event) {
 	b.n[e]++
 }
 
+func (b *branches) count(e queue.Event) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.n[e]
+}
+
 func (b *branches) report(t *testing.T, schedules int) {
 	for _, e := range queue.Events() {
 		t.Logf("%-18s %d", e, b.n[e])
@@ -92,10 +98,10 @@ type world struct {
 	srv   *gcstest.Server
 	ref   *referee
 	names []string
-	log   io.Writer
 	start time.Time
 
 	mu       sync.Mutex
+	timeline bytes.Buffer
 	machines []*machine
 	over     bool
 }
@@ -113,16 +119,15 @@ type machine struct {
 
 	mu        sync.Mutex
 	rate      float64       // of its monotonic clock
-	suspended time.Duration // for which its monotonic clock stood still
+	suspended time.Duration // for which its monotonic clock has stood still
+	asleep    int           // suspensions in force
+	asleepAt  time.Duration // since when
 }
 
 const bucket = "bucket"
 
-func newWorld(t *testing.T, seed uint64, hits *branches, verbose bool) *world {
-	w := &world{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), hits: hits, start: time.Now(), log: io.Discard}
-	if verbose {
-		w.log = os.Stdout
-	}
+func newWorld(t *testing.T, seed uint64, hits *branches) *world {
+	w := &world{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), hits: hits, start: time.Now()}
 	model := gcstest.Model{Seed: seed}
 	if w.rng.IntN(4) > 0 {
 		model.Median, model.P99 = 30*time.Millisecond, 120*time.Millisecond
@@ -143,12 +148,17 @@ func newWorld(t *testing.T, seed uint64, hits *branches, verbose bool) *world {
 }
 
 func (w *world) logf(format string, args ...any) {
-	if w.log != io.Discard {
-		fmt.Fprintf(w.log, "%10.3f "+format+"\n", append([]any{time.Since(w.start).Seconds()}, args...)...)
-	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	fmt.Fprintf(&w.timeline, "%10.3f "+format+"\n", append([]any{time.Since(w.start).Seconds()}, args...)...)
 }
 
 func (w *world) run() {
+	defer func() {
+		if w.t.Failed() || testing.Verbose() && *seedCount == 1 {
+			w.t.Logf("seed %d:\n%s", w.seed, w.timeline.String())
+		}
+	}()
 	defer w.srv.Close()
 	for i := range 2 + w.rng.IntN(4) {
 		w.machines = append(w.machines, w.boot(i))
@@ -179,7 +189,7 @@ func (w *world) run() {
 			mu := m.client.Mutex(name)
 			if err := mu.Lock(ctx); err != nil {
 				w.t.Errorf("seed %d: machine %d does not get %s though all is well: %v", w.seed, m.id, name, err)
-			} else if err := mu.Unlock(ctx); err != nil {
+			} else if err := mu.Unlock(ctx); err != nil && !errors.Is(err, gcsync.ErrUnconfirmed) {
 				w.t.Errorf("seed %d: machine %d: unlock though all is well: %v", w.seed, m.id, err)
 			}
 			cancel()
@@ -230,7 +240,29 @@ func (m *machine) now() time.Time {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	real := time.Since(m.w.start)
+	if m.asleep > 0 {
+		real = m.asleepAt
+	}
 	return m.w.start.Add(time.Duration(float64(real-m.suspended) * m.rate))
+}
+
+// suspend stops a machine together with its monotonic clock, as when a virtual machine is moved.
+func (m *machine) suspend() {
+	m.faults.Pause()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.asleep++; m.asleep == 1 {
+		m.asleepAt = time.Since(m.w.start)
+	}
+}
+
+func (m *machine) resume() {
+	m.mu.Lock()
+	if m.asleep--; m.asleep == 0 {
+		m.suspended += time.Since(m.w.start) - m.asleepAt
+	}
+	m.mu.Unlock()
+	m.faults.Resume()
 }
 
 // halt ends a machine in an orderly way.
@@ -278,13 +310,8 @@ func (w *world) torment(end time.Duration) {
 			time.AfterFunc(for0, m.faults.Resume)
 		case 2:
 			w.logf("machine %d is suspended for %v", m.id, for0)
-			m.faults.Pause()
-			time.AfterFunc(for0, func() {
-				m.mu.Lock()
-				m.suspended += for0
-				m.mu.Unlock()
-				m.faults.Resume()
-			})
+			m.suspend()
+			time.AfterFunc(for0, m.resume)
 		case 3:
 			w.logf("machine %d dies, and comes back", m.id)
 			m.faults.Crash()

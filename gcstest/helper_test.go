@@ -126,3 +126,13 @@ func do(t *testing.T, s *gcstest.Server, method, path, body string) (int, string
 	}
 	return rep.StatusCode, string(b)
 }
+
+// newGet makes a request for the metadata of an object.
+func newGet(t testing.TB, name string) *http.Request {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://gcs.invalid/storage/v1/b/b/o/"+name, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return req
+}

@@ -192,11 +192,7 @@ func TestSkew(t *testing.T) {
 // date returns the Date of the answer to a request.
 func (w *world) date(t *testing.T, name string) time.Time {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://gcs.invalid/storage/v1/b/b/o/"+name, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	rep, err := w.faults.Wrap(w.server.Transport()).RoundTrip(req)
+	rep, err := w.faults.Wrap(w.server.Transport()).RoundTrip(newGet(t, name))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -50,7 +50,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer s.inflight.leave()
 	body, err := readBody(r.Body, r.ContentLength)
 	if err != nil {
-		return // the caller gave up halfway
+		http.Error(w, "gcstest: the request is incomplete", http.StatusBadRequest)
+		return
 	}
 	s.handle(r.Method, r.URL, r.Host, r.Header, body).writeTo(w)
 }

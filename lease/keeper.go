@@ -2,6 +2,7 @@ package lease
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -11,13 +12,6 @@ import (
 	"github.com/gcsync/gcsync/internal/object"
 	"github.com/gcsync/gcsync/internal/tasks"
 )
-
-// Margin returns how long before the end of a lease its holder stops believing in it: a tenth, at least a second. It
-// covers a difference in clock rate of up to one percent on both sides, and the code between a check and its effect.
-func Margin(length time.Duration) time.Duration { return max(length/10, time.Second) }
-
-// RequestTimeout returns the bound on one request under a lease of the given length: a fifth.
-func RequestTimeout(length time.Duration) time.Duration { return length / 5 }
 
 // A Record is the object that stands for a lease: whoever last wrote it holds it, for a length counted from the moment
 // that write was sent.
@@ -52,6 +46,7 @@ type Keeper struct {
 	rec     Record
 	current *Lease // the grant in force; nil between grants
 	err     error  // why it ended; nil while it is kept
+	trouble error  // what the latest attempt to renew failed with; nil since one succeeded
 	sent    map[string]clock.Instant
 	expiry  *time.Timer
 	renewal *time.Timer
@@ -138,17 +133,22 @@ func (k *Keeper) deadline() time.Time {
 
 // check turns a passed deadline into the loss that it is. k.mu is held.
 func (k *Keeper) check() {
-	if k.err == nil && k.remaining() <= 0 {
-		k.lose("not renewed in time")
+	if k.err != nil || k.remaining() > 0 {
+		return
+	}
+	if k.trouble != nil {
+		k.lose(fmt.Errorf("not renewed in time: %w", k.trouble))
+	} else {
+		k.lose(errors.New("not renewed in time"))
 	}
 }
 
 // lose ends the keeper as lost. k.mu is held.
-func (k *Keeper) lose(why string) {
+func (k *Keeper) lose(why error) {
 	if k.err != nil {
 		return
 	}
-	err := fmt.Errorf("%s: %w: %s", k.how.Store.URL(k.rec.Name), ErrLost, why)
+	err := fmt.Errorf("%s: %w: %w", k.how.Store.URL(k.rec.Name), ErrLost, why)
 	k.finish(err)
 	if k.how.Lost != nil {
 		k.how.Lost(err)
@@ -174,10 +174,7 @@ func (k *Keeper) finish(err error) {
 
 // schedule sets both timers by the record. k.mu is held.
 func (k *Keeper) schedule() {
-	if k.expiry != nil {
-		k.expiry.Stop()
-	}
-	k.expiry = k.how.Tasks.AfterFunc(k.remaining(), func(context.Context) { k.expire() })
+	k.watch()
 
 	third := k.rec.Length / 3
 	elapsed := k.how.Store.Clock().Now().Since(k.rec.From)
@@ -185,19 +182,26 @@ func (k *Keeper) schedule() {
 	k.renewal = k.how.Tasks.AfterFunc(third-jitter-elapsed, k.renew)
 }
 
-// expire runs when the lease was to end, and ends it unless it was renewed meanwhile.
-func (k *Keeper) expire() {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.check()
-	if k.err == nil {
-		k.expiry = k.how.Tasks.AfterFunc(k.remaining(), func(context.Context) { k.expire() })
+// watch sets the timer that announces the end of the lease. It rings every now and then before: timers stand still while
+// a virtual machine is suspended, and after that the end may long be past. k.mu is held.
+func (k *Keeper) watch() {
+	if k.expiry != nil {
+		k.expiry.Stop()
 	}
+	k.expiry = k.how.Tasks.AfterFunc(min(k.remaining(), Margin(k.rec.Length)), func(context.Context) {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.check()
+		if k.err == nil {
+			k.watch()
+		}
+	})
 }
 
 // renew tries until the record is renewed or the lease is over.
 func (k *Keeper) renew(ctx context.Context) {
 	k.mu.Lock()
+	k.check()
 	if k.err != nil {
 		k.mu.Unlock()
 		return
@@ -208,10 +212,13 @@ func (k *Keeper) renew(ctx context.Context) {
 
 	backoff := k.how.Backoff()
 	for attempts := 1; ; attempts++ {
-		if k.attempt(ctx) {
+		switch k.attempt(ctx) {
+		case renewed:
 			if k.how.Renewed != nil {
 				k.how.Renewed(attempts)
 			}
+			return
+		case over:
 			return
 		}
 		pause := backoff.NextBackOff()
@@ -224,16 +231,26 @@ func (k *Keeper) renew(ctx context.Context) {
 	}
 }
 
-// attempt makes one attempt to renew and reports whether the matter is settled: renewed, or over.
+// progress is what an attempt to renew has come to.
+type progress uint8
+
+const (
+	again progress = iota // nothing is settled, and there is time left
+	renewed
+	over // lost or stopped
+)
+
+// attempt makes one attempt to renew.
 //
 // Every attempt carries a nonce of its own, so that a write whose answer was lost can be told later from one that never
 // arrived, and counts from its own send.
-func (k *Keeper) attempt(ctx context.Context) (settled bool) {
+func (k *Keeper) attempt(ctx context.Context) progress {
 	nonce := object.NewNonce()
 	k.mu.Lock()
+	k.check() // what is lost is not renewed: it would keep others out for a lease that nobody has
 	if k.err != nil {
 		k.mu.Unlock()
-		return true
+		return over
 	}
 	rec := k.rec
 	k.sent[nonce] = k.how.Store.Clock().Now()
@@ -254,26 +271,30 @@ func (k *Keeper) attempt(ctx context.Context) (settled bool) {
 			return k.gone("the record was deleted")
 		}
 	}
-	return false // busy, indeterminate, denied: time is left until the deadline
+	k.mu.Lock()
+	k.trouble = err
+	k.mu.Unlock()
+	return again // busy, indeterminate, denied: time is left until the deadline
 }
 
 // confirm extends the lease from the send of the attempt with the given nonce.
-func (k *Keeper) confirm(nonce string, v object.Version) (settled bool) {
+func (k *Keeper) confirm(nonce string, v object.Version) progress {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.check() // an answer that comes after the deadline extends nothing
 	if k.err != nil {
-		return true
+		return over
 	}
 	k.rec.Version, k.rec.Nonce = v, nonce
 	k.rec.From, k.rec.Length = k.sent[nonce], k.how.TTL
+	k.trouble = nil
 	clear(k.sent)
 	k.schedule()
-	return true
+	return renewed
 }
 
 // reconcile concludes from the record as it stands, after an attempt was refused.
-func (k *Keeper) reconcile(o object.Object) (settled bool) {
+func (k *Keeper) reconcile(o object.Object) progress {
 	nonce := k.how.Nonce(o.Metadata)
 	k.mu.Lock()
 	_, mine := k.sent[nonce]
@@ -289,14 +310,14 @@ func (k *Keeper) reconcile(o object.Object) (settled bool) {
 		k.mu.Lock()
 		k.rec.Version = o.Version
 		k.mu.Unlock()
-		return false
+		return again
 	}
 	return k.gone("somebody else took it over")
 }
 
-func (k *Keeper) gone(why string) (settled bool) {
+func (k *Keeper) gone(why string) progress {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.lose(why)
-	return true
+	k.lose(errors.New(why))
+	return over
 }

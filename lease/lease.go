@@ -2,16 +2,8 @@ package lease
 
 import (
 	"context"
-	"errors"
 	"time"
 )
-
-// ErrLost is the cause of a lease that ended before its holder released it. Whoever sees it must assume that somebody
-// else holds what it protects.
-var ErrLost = errors.New("lease lost")
-
-// ErrReleased is the error of a lease that its holder released.
-var ErrReleased = errors.New("lease released")
 
 // A Lease is one grant: the right to act as the only holder, until it is released or lost. Its end is final.
 //

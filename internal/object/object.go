@@ -2,7 +2,9 @@
 //
 // It offers versioned create, get, patch, delete and list on one bucket. Every call makes exactly one attempt, bounded
 // by a timeout of its own, and ends in one of the outcomes of [Outcome]: the storage client's retries are off, because
-// a retry that the caller cannot see turns a write that was applied into a write that was refused.
+// a retry that the caller cannot see turns a write that was applied into a write that was refused. Only a listing, which
+// writes nothing, may be retried by the client within its timeout: a bucket handle has no retry settings of its own that
+// could be changed without changing the caller's.
 package object
 
 import (
@@ -178,7 +180,7 @@ const pageSize = 1000
 func (s *Store) attempt(ctx context.Context, op, name string, do func(context.Context) (*storage.ObjectAttrs, error)) (Object, error) {
 	sent := s.clock.Now()
 	fail := func(outcome Outcome, advice string, err error) error {
-		return &Error{Op: op, Bucket: s.bucket.BucketName(), Name: name, Outcome: outcome, Advice: advice, Err: err, Sent: sent}
+		return &Error{Op: op, Bucket: s.bucket.BucketName(), Name: name, Outcome: outcome, Advice: advice, Err: err, Sent: sent, Date: dateOf(err)}
 	}
 	if err := CheckName(name); err != nil && op != opList {
 		return Object{}, fail(Denied, err.Error(), nil)

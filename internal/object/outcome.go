@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	"google.golang.org/api/googleapi"
 	"google.golang.org/grpc/codes"
@@ -48,6 +49,10 @@ type Error struct {
 
 	// Sent is when the attempt left. An indeterminate write may have been applied at any time from then on.
 	Sent clock.Instant
+
+	// Date is the time by the service's clock, rounded down to a second, if the answer told it: every one over HTTP
+	// does, none over gRPC.
+	Date time.Time
 }
 
 func (e *Error) Error() string {
@@ -162,6 +167,16 @@ func classifyGRPC(op string, st *status.Status) (Outcome, string) {
 		return Denied, ""
 	}
 	return Indeterminate, "" // Unavailable, Internal, DeadlineExceeded, Canceled, Unknown, DataLoss
+}
+
+// dateOf returns the time by the service's clock at which it refused a request, zero if the answer did not tell.
+func dateOf(err error) time.Time {
+	var g *googleapi.Error
+	if !errors.As(err, &g) {
+		return time.Time{}
+	}
+	date, _ := http.ParseTime(g.Header.Get("Date")) // zero if it cannot be read
+	return date
 }
 
 const (

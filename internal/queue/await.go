@@ -24,7 +24,7 @@ const (
 // create may have landed on a freed name. A refusal, a throttled request and a lost answer prove nothing.
 func (l *line) await(ctx context.Context, t *ticket) error {
 	w := &wait{l: l, t: t, moved: l.now(), movedTo: t.head}
-	defer w.remember()
+	defer w.forget()
 	for t.head < t.n-1 || !t.isHead() {
 		var err error
 		if t.n-1-t.head <= 1 {

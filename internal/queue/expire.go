@@ -71,7 +71,7 @@ func (w *wait) see(rec *record) *sighting {
 	}
 	w.seen = s
 	w.l.mu.Lock()
-	w.l.sighting = s
+	w.l.sighting = *s
 	w.l.mu.Unlock()
 	return s
 }
@@ -110,11 +110,12 @@ func (l *line) isGone(ctx context.Context, n, gen int64) (bool, error) {
 	return false, err
 }
 
-// patience is how long the holder may be silent before we act: its lease, and a tenth of it more for every place that
-// we are further back, so that those behind act only if those before them are dead as well.
+// patience is how long the holder may be silent before we act: its lease, and a hundredth of it more for every place
+// that we are further back, up to a tenth, so that those behind act only if those before them are dead as well, and a
+// row of dead costs little more than one lease each.
 func (w *wait) patience(s *sighting) time.Duration {
 	places := w.t.n - 2 - s.rec.n
-	return s.rec.lease() * time.Duration(10+max(0, places)) / 10
+	return s.rec.lease() * time.Duration(100+max(0, min(places, 10))) / 100
 }
 
 func (w *wait) due(s *sighting) bool {
@@ -126,9 +127,9 @@ func (w *wait) holder(s *sighting) string {
 	return s.rec.Metadata[keyOwner]
 }
 
-// remember ends the wait.
-func (w *wait) remember() {
+// forget ends the wait: what was seen at the head is no longer watched.
+func (w *wait) forget() {
 	w.l.mu.Lock()
-	w.l.sighting = nil
+	w.l.sighting = sighting{}
 	w.l.mu.Unlock()
 }

@@ -88,7 +88,7 @@ func (g *Gate) acquire(ctx context.Context) (*Hold, error) {
 		g.waiters.Remove(place)
 		if g.queuing && g.waiters.Len() == 0 {
 			g.l.event(Orphaned)
-			g.l.cfg.Tasks.Go(g.l.testify)
+			g.l.testify()
 		}
 	}
 	return nil, context.Cause(ctx)

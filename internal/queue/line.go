@@ -16,12 +16,12 @@ type Config struct {
 	Store   *object.Store
 	Tasks   *tasks.Group
 	Waiting context.Context // ends when the client closes: nobody waits any more, but releases go on
-	Prefix  string        // of every object's name
-	Owner   string        // who we are, for people
-	Host    string        // where we are, for people
-	TTL     time.Duration // how long our silence lasts before others take over, once we have renewed
-	Claim   time.Duration // the same before we have renewed, for whoever builds on our tickets
-	Linger  time.Duration // how long an unlocked name that is in heavy use here is kept; negative: never
+	Prefix  string          // of every object's name
+	Owner   string          // who we are, for people
+	Host    string          // where we are, for people
+	TTL     time.Duration   // how long our silence lasts before others take over, once we have renewed
+	Claim   time.Duration   // the same before we have renewed, for whoever builds on our tickets
+	Linger  time.Duration   // how long an unlocked name that is in heavy use here is kept; negative: never
 	Backoff func() object.Backoff
 	Logger  *slog.Logger
 	Event   func(Event, string) // told of every branch of the protocol that was taken; nil in production
@@ -40,7 +40,7 @@ type line struct {
 	memory   memory        // of our last ticket
 	tried    *attempt      // a create whose fate we do not know yet
 	cycle    time.Duration // how long one holder takes from grant to grant, estimated
-	sighting *sighting     // what we last saw at the head
+	sighting sighting      // what we last saw at the head
 	suspect  *suspicion    // the holder that our last try found in its way
 }
 

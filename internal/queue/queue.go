@@ -81,6 +81,13 @@ func (q *Queue) Holder(name string) (*Hold, error) {
 	return nil, ErrNotHeld
 }
 
+// Len returns how many names are in memory: those in use, and those used a moment ago.
+func (q *Queue) Len() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.gates)
+}
+
 // Close ends all waiting with the given error and gives up what is held. The requests that this takes go on in the
 // client's tasks.
 func (q *Queue) Close(cause error) {

@@ -22,7 +22,7 @@ type tenure struct {
 
 	mu        sync.Mutex
 	watching  bool
-	successor bool // a ticket of another process is built on ours
+	successor bool            // a ticket of another process is built on ours
 	ctx       context.Context // ends with the tenure
 	over      context.CancelFunc
 	found     func() // called once a successor is seen

@@ -30,15 +30,15 @@ func (w *wait) longDead(ctx context.Context, s *sighting) bool {
 	return err == nil && w.t.Created.Sub(o.Created) >= longSilence*s.rec.claim
 }
 
-// testify leaves a witness of the silent head that our ticket waits behind, for callers who come when we have left.
-func (l *line) testify(ctx context.Context) {
+// testify leaves, in the background, a witness of the silent head that our ticket waits behind, for callers who come
+// when we have left.
+func (l *line) testify() {
 	l.mu.Lock()
 	s := l.sighting
 	l.mu.Unlock()
-	if s == nil || !s.proven || s.next == 0 || s.rec.renewal != "" {
-		return
+	if s.proven && s.next != 0 && s.rec.renewal == "" {
+		l.cfg.Tasks.Go(func(ctx context.Context) { l.witness(ctx, s.next, s.rec.Meta) })
 	}
-	l.witness(ctx, s.next, s.rec.Meta)
 }
 
 // witness creates the witness of a baton that has never been renewed and returns the witness's creation time, and

@@ -1,0 +1,65 @@
+package lease
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"cloud.google.com/go/storage"
+)
+
+// State is what the object of a lease tells, for people: who has it, since when it was last heard of, how much longer it
+// is to be left alone. When it is read it is already old, so nothing may be decided by it; to decide, acquire.
+//
+// Its times are the service's. Whether the lease has expired, and in what time it will, is judged by the service's clock
+// too; only over gRPC, where answers do not tell the time, by this machine's, and may be wrong by as much as that is.
+type State struct {
+	Bucket, Name string
+
+	Owner string        // who holds it or held it last; empty: nobody ever did
+	TTL   time.Duration // how long after Updated the holder is to be left alone; 0: it was released
+
+	Updated   time.Time     // when the holder was last heard of; zero: there is no object
+	Expires   time.Time     // Updated + TTL
+	ExpiresIn time.Duration // until then, when the state was read; not positive: expired
+	Expired   bool          // nobody holds it: never acquired, released, or not renewed
+
+	// Token is the fencing token of the last acquisition through this package; 0: there was none. If the Python library
+	// holds the lease now, it is that of the last holder before it.
+	Token int64
+}
+
+// Read returns the state of the lease on the object name; of an object that is not there, the state of a lease that
+// nobody ever held. It needs no more than permission to read.
+func Read(ctx context.Context, bucket *storage.BucketHandle, name string) (State, error) {
+	l, err := newLock(bucket, name, nil)
+	if err != nil {
+		return State{}, err
+	}
+	var s sighting
+	for s.looks == 0 || !s.free() && s.present.IsZero() && s.looks < 3 { // a look that is refused tells the time
+		if err := l.look(ctx, &s); err != nil {
+			return State{}, fmt.Errorf("lease: read: %w", err)
+		}
+		if s.Gen == 0 {
+			break
+		}
+	}
+	return l.state(&s), nil
+}
+
+func (l *lock) state(s *sighting) State {
+	st := State{Bucket: l.bucket, Name: l.name, Expired: true}
+	if s.Gen == 0 {
+		return st
+	}
+	st.Owner, st.TTL, st.Updated, st.Token = s.owner, s.ttl, s.Updated, tokenOf(s.Object)
+	st.Expires = s.Updated.Add(s.ttl)
+	present := s.present
+	if present.IsZero() {
+		present = s.Received.Wall()
+	}
+	st.ExpiresIn = st.Expires.Sub(present)
+	st.Expired = s.free() || st.ExpiresIn <= 0
+	return st
+}
