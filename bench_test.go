@@ -160,7 +160,10 @@ func TestAllocationPerCycle(t *testing.T) {
 	ours := costOf(t, cycles, func() { lockUnlock(t, mu) }).bytes / cycles
 	theirs := costOf(t, cycles, func() { raw.cycle(t) }).bytes / cycles
 	t.Logf("%.0f bytes a cycle, %.3f of the raw calls", ours, ours/theirs)
-	if ours > 150_000 {
+	if ours/theirs > 1.15 {
+		t.Errorf("Lock and Unlock allocate %.3f of what the raw calls do, want at most 1.15", ours/theirs)
+	}
+	if ours > 150_000 && theirs < 100_000 { // under the race detector everything takes more
 		t.Errorf("Lock and Unlock allocate %.0f bytes, want at most 150000", ours)
 	}
 }
@@ -208,42 +211,46 @@ func medianRatio(ours, theirs []cost) float64 {
 	return ratios[len(ratios)/2]
 }
 
-// BenchmarkLocalHandOff is one hand-off between two goroutines of one client that both want the mutex all the time. It
-// takes no request. Compare [BenchmarkChannelHandOff].
+// BenchmarkLocalHandOff is a hand-off there and back between two goroutines of one client that both want the mutex all
+// the time. It takes no request. Compare [BenchmarkChannelHandOff].
 func BenchmarkLocalHandOff(b *testing.B) {
 	mu := benchMutex(b, time.Second) // should one come late, the name is still here
-	ctx := context.Background()
-	handOff(b, func() { check(b, mu.Lock(ctx)) }, func() { check(b, mu.Unlock(ctx)) })
-}
-
-// BenchmarkChannelHandOff is the same between two goroutines that share a token by a channel.
-func BenchmarkChannelHandOff(b *testing.B) {
-	token := make(chan struct{})
-	go func() { token <- struct{}{} }()
-	handOff(b, func() { <-token }, func() { token <- struct{}{} })
-}
-
-// handOff has two goroutines take turns. The last turn is not given back.
-func handOff(b *testing.B, lock, unlock func()) {
-	b.ReportAllocs()
+	turn := func() {
+		check(b, mu.Lock(context.Background()))
+		check(b, mu.Unlock(context.Background()))
+	}
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(stopped)
 		for {
-			lock()
-			unlock()
 			select {
 			case <-stop:
 				return
 			default:
+				turn()
 			}
 		}
 	}()
+	b.ReportAllocs()
 	for b.Loop() {
-		lock()
-		unlock()
+		turn()
 	}
 	close(stop)
-	lock()
 	<-stopped
+}
+
+// BenchmarkChannelHandOff is the same between two goroutines that hand a token to each other by a channel.
+func BenchmarkChannelHandOff(b *testing.B) {
+	token := make(chan struct{})
+	go func() {
+		for range token {
+			token <- struct{}{}
+		}
+	}()
+	b.ReportAllocs()
+	for b.Loop() {
+		token <- struct{}{}
+		<-token
+	}
+	close(token)
 }

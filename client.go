@@ -2,11 +2,11 @@ package gcsync
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"time"
 
 	"cloud.google.com/go/storage"
@@ -44,7 +44,7 @@ type Options struct {
 	Backoff Backoff
 
 	// Logger is told of losses and of taking over from the dead, at level Warn, and of each step of the protocol at
-	// level Debug. Default: [slog.Default].
+	// level Debug. It is called with locks held, and must not call the client. Default: [slog.Default].
 	Logger *slog.Logger
 
 	clock clock.Clock                      // tests put their own here
@@ -124,14 +124,11 @@ func (o *Options) complete() error {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	for _, t := range []struct {
-		name string
-		d    time.Duration
-	}{{"TTL", o.TTL}, {"Claim", o.Claim}} {
-		if need := t.d/3 + lease.RequestTimeout(t.d) + lease.Margin(t.d); need >= t.d {
-			return fmt.Errorf("gcsync: Options.%s of %v leaves no time to renew: a third of it, %v for a request and a margin of %v come to %v: make it longer",
-				t.name, t.d, lease.RequestTimeout(t.d), lease.Margin(t.d), need)
-		}
+	if err := lease.CheckLength(o.TTL); err != nil {
+		return fmt.Errorf("gcsync: Options.TTL: %w", err)
+	}
+	if err := lease.CheckLength(o.Claim); err != nil {
+		return fmt.Errorf("gcsync: Options.Claim: %w", err)
 	}
 	if o.Claim > o.TTL {
 		return fmt.Errorf("gcsync: Options.Claim of %v is longer than the TTL of %v: renewing would shorten the lease: make it shorter", o.Claim, o.TTL)
@@ -140,10 +137,10 @@ func (o *Options) complete() error {
 }
 
 func program() string {
-	if len(os.Args) > 0 && os.Args[0] != "" {
-		return os.Args[0]
+	if len(os.Args) > 0 {
+		return filepath.Base(os.Args[0])
 	}
-	return rand.Text()
+	return "unknown"
 }
 
 // Usage returns what the client has requested so far.

@@ -20,7 +20,7 @@ var (
 
 	// ErrUnconfirmed says that a release has had no answer from the service yet. The caller holds nothing any more; the
 	// release goes on in the background, and the lease frees the name at the latest.
-	ErrUnconfirmed = queue.ErrUnconfirmed
+	ErrUnconfirmed = lease.ErrUnconfirmed
 )
 
 // MismatchError says that the clients of one name do not agree on what it is: one takes it for a mutex, say, and

@@ -14,8 +14,8 @@ const kindMutex = "mutex"
 // A Mutex is a mutual exclusion lock among all clients of a bucket. Get one from [Client.Mutex].
 //
 // Holders follow each other in the order in which their processes came for the lock; the goroutines of one process in
-// the order in which they called, and up to 16 of them, or for up to a second, in a row, before another process has its
-// turn. If Unlock n returned nil and Lock m returned after it, what happened before Unlock n is visible to the caller of
+// the order in which they called. While another process waits, they hand the lock on among themselves 16 times, or for a
+// second, at most. If Unlock n returned nil and Lock m returned after it, what happened before Unlock n is visible to the caller of
 // Lock m as far as this memory, this bucket, or anything else that both can see is concerned.
 //
 // A Mutex is not re-entrant, and like a [sync.Mutex] it is not tied to a goroutine: one may lock it and another unlock.
@@ -48,11 +48,13 @@ func (m *Mutex) acquire(ctx context.Context) (*queue.Hold, error) {
 	return h, nil
 }
 
-// TryLock locks m if nobody holds it and nobody waits for it, and reports whether it did. It does not wait; it makes
-// up to four requests, within ctx. False with an error means that it could not tell; nothing is held then.
+// TryLock locks m if nobody holds it and nobody waits for it, and reports whether it did. It does not wait for others;
+// it makes a handful of requests, one after the other, within ctx. False with an error means that it could not tell;
+// nothing is held then.
 //
 // A holder that died is discovered here as well, but a caller that does not wait has not seen it be silent: it takes two
-// leases since it was last heard of, by the service's clock, and two calls of TryLock by anybody.
+// leases since it was last heard of, by the service's clock, and two calls of TryLock by anybody; or one lease and two
+// calls by the same client.
 func (m *Mutex) TryLock(ctx context.Context) (bool, error) {
 	h, err := m.c.queue.Try(ctx, kindMutex, m.name)
 	if err != nil {
@@ -90,7 +92,11 @@ func (m *Mutex) Do(ctx context.Context, f func(ctx context.Context) error) (err 
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, m.fail("unlock", h.Release())) }()
+	defer func() {
+		if failed := m.fail("unlock", h.Release()); failed != nil {
+			err = errors.Join(err, failed)
+		}
+	}()
 	ctx, cancel := h.Lease().Context(ctx)
 	defer cancel()
 	return f(ctx)

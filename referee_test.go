@@ -1,13 +1,14 @@
 package gcsync_test
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 
-	"github.com/gcsync/gcsync"
+	"github.com/anishathalye/porcupine"
+
 	"github.com/gcsync/gcsync/gcstest"
-	"github.com/gcsync/gcsync/lease"
 )
 
 // referee knows what everybody believes and what the bucket holds, and objects when they break an invariant:
@@ -21,13 +22,14 @@ type referee struct {
 	mu sync.Mutex
 
 	believers map[string][]*belief
-	tokens    map[string]int64
+	histories map[string]*history
 	rows      map[string]*row
 }
 
 type belief struct {
 	m     *machine
-	lease *lease.Lease
+	hold  hold
+	grant int // the operation that it came from
 }
 
 // row is the legitimate tickets of one queue: those that were the tail's successor when they were made.
@@ -38,7 +40,7 @@ type row struct {
 }
 
 func newReferee(w *world) *referee {
-	return &referee{w: w, believers: make(map[string][]*belief), tokens: make(map[string]int64), rows: make(map[string]*row)}
+	return &referee{w: w, believers: make(map[string][]*belief), histories: make(map[string]*history), rows: make(map[string]*row)}
 }
 
 func (r *referee) fail(format string, args ...any) {
@@ -46,47 +48,79 @@ func (r *referee) fail(format string, args ...any) {
 	r.w.t.Errorf("seed %d: "+format, append([]any{r.w.seed}, args...)...)
 }
 
-// granted is called when a machine believes to have got a name. It returns the channel that tells of the loss, or nil
-// if the machine has died meanwhile.
-func (r *referee) granted(m *machine, name string, mu *gcsync.Mutex) <-chan struct{} {
-	l := mu.Lease()
+// acquiring is called before a machine tries to get a name. The function that it returns is called with what came of
+// it; it returns that, or nil if the machine has died meanwhile.
+func (r *referee) acquiring(m *machine, name string) func(hold) hold {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if l == nil || m.ctx.Err() != nil {
-		return nil
-	}
-	r.w.logf("machine %d %s: has it, token %d", m.id, name, l.Token())
-	if last := r.tokens[name]; l.Token() <= last {
-		r.fail("%s: token %d of machine %d after %d", name, l.Token(), m.id, last)
-	}
-	r.tokens[name] = l.Token()
-	for _, b := range r.believers[name] {
-		if b.lease.Err() == nil && l.Err() == nil {
-			r.fail("%s: machine %d and machine %d both hold it", name, b.m.id, m.id)
+	id := r.history(name).call(m.id, operation{})
+	return func(h hold) hold {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if h == nil || m.ctx.Err() != nil {
+			r.history(name).answer(m.id, id, 0, 0)
+			return nil
 		}
+		r.w.logf("machine %d %s: has it, token %d", m.id, name, h.Token())
+		grant := r.history(name).answer(m.id, id, id, h.Token())
+		for _, b := range r.believers[name] {
+			if b.hold.Err() == nil && h.Err() == nil {
+				r.fail("%s: machine %d and machine %d both hold it", name, b.m.id, m.id)
+			}
+		}
+		r.believers[name] = append(r.believers[name], &belief{m, h, grant})
+		return h
 	}
-	r.believers[name] = append(r.believers[name], &belief{m, l})
-	return l.Done()
 }
 
-func (r *referee) released(m *machine, name string) {
+// releasing is called when a machine gives a name back, and the function that it returns when that is done.
+func (r *referee) releasing(m *machine, name string, h hold) func() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	kept := r.believers[name][:0]
-	for _, b := range r.believers[name] {
-		if b.m != m {
-			kept = append(kept, b)
+	r.w.logf("machine %d %s: gives it back, %v", m.id, name, h.Err())
+	for i, b := range r.believers[name] {
+		if b.m == m && b.hold == h {
+			r.believers[name] = slices.Delete(r.believers[name], i, i+1)
+			id := r.history(name).call(m.id, operation{ends: b.grant})
+			return func() {
+				r.mu.Lock()
+				defer r.mu.Unlock()
+				r.history(name).answer(m.id, id, 0, 0)
+			}
 		}
 	}
-	r.believers[name] = kept
-	r.w.logf("machine %d %s: gives it back", m.id, name)
+	return func() {} // the machine has died meanwhile
+}
+
+// judge has the histories checked.
+func (r *referee) judge() {
+	for name, h := range r.histories {
+		if verdict := h.check(); verdict != porcupine.Ok {
+			r.fail("%s: the history is not that of a lock: %v", name, verdict)
+		}
+	}
+}
+
+func (r *referee) history(name string) *history {
+	if r.histories[name] == nil {
+		r.histories[name] = new(history)
+	}
+	return r.histories[name]
 }
 
 // forget is called when a machine is no more.
 func (r *referee) forget(m *machine) {
 	m.stop()
-	for _, name := range r.w.names {
-		r.released(m, name)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for name, believers := range r.believers {
+		for _, b := range believers {
+			if b.m == m {
+				id := r.history(name).call(m.id, operation{ends: b.grant})
+				r.history(name).answer(m.id, id, 0, 0)
+			}
+		}
+		r.believers[name] = slices.DeleteFunc(believers, func(b *belief) bool { return b.m == m })
 	}
 }
 
@@ -135,7 +169,7 @@ func (r *referee) observe(rec gcstest.Record) {
 		}
 		delete(q.gens, n)
 		for _, b := range r.believers[name] {
-			if b.lease.Token()>>20 == q.base+n+1 && b.lease.Err() == nil {
+			if b.hold.Token()>>20 == q.base+n+1 && b.hold.Err() == nil {
 				r.fail("%s: the baton of machine %d was deleted while it believed", name, b.m.id)
 			}
 		}

@@ -22,6 +22,7 @@ import (
 	"github.com/gcsync/gcsync/gcstest"
 	"github.com/gcsync/gcsync/internal/clock"
 	"github.com/gcsync/gcsync/internal/queue"
+	"github.com/gcsync/gcsync/lease"
 )
 
 var (
@@ -47,8 +48,11 @@ func TestSimulation(t *testing.T) {
 			t.Run(fmt.Sprint(b), func(t *testing.T) {
 				t.Parallel()
 				for i := b; i < count && !t.Failed(); i += batches {
+					if i%1000 == 999 {
+						fmt.Fprintf(os.Stderr, "%s: %d of %d schedules, up to seed %d\n", time.Now().Format(time.TimeOnly), i+1, count, *firstSeed+uint64(i))
+					}
 					seed := *firstSeed + uint64(i)
-					synctest.Test(t, func(t *testing.T) { newWorld(t, seed, &hits).run() })
+					synctest.Test(t, func(t *testing.T) { newWorld(t, seed, newMutexes, &hits).run() })
 					if t.Failed() {
 						t.Logf("replay: go test -run TestSimulation -sim.seed %d -sim.count 1 -v .", seed)
 					}
@@ -100,6 +104,8 @@ type world struct {
 	names []string
 	start time.Time
 
+	kind func(*machine) locks
+
 	mu       sync.Mutex
 	timeline bytes.Buffer
 	machines []*machine
@@ -112,7 +118,7 @@ type machine struct {
 	id      int
 	faults  *gcstest.Faults
 	storage *storage.Client
-	client  *gcsync.Client
+	locks   locks
 	stop    context.CancelFunc // ends its goroutines
 	ctx     context.Context
 	work    sync.WaitGroup
@@ -126,8 +132,8 @@ type machine struct {
 
 const bucket = "bucket"
 
-func newWorld(t *testing.T, seed uint64, hits *branches) *world {
-	w := &world{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), hits: hits, start: time.Now()}
+func newWorld(t *testing.T, seed uint64, kind func(*machine) locks, hits *branches) *world {
+	w := &world{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), kind: kind, hits: hits, start: time.Now()}
 	model := gcstest.Model{Seed: seed}
 	if w.rng.IntN(4) > 0 {
 		model.Median, model.P99 = 30*time.Millisecond, 120*time.Millisecond
@@ -163,7 +169,7 @@ func (w *world) run() {
 	for i := range 2 + w.rng.IntN(4) {
 		w.machines = append(w.machines, w.boot(i))
 	}
-	end := time.Duration(20+w.rng.IntN(60)) * time.Second
+	end := time.Duration(10+w.rng.IntN(30)) * time.Second
 	w.logf("%d machines, %v, until %v", len(w.machines), w.names, end)
 	w.torment(end)
 
@@ -181,16 +187,12 @@ func (w *world) run() {
 		m.work.Wait()
 	}
 	for _, m := range w.machines {
-		if m.ctx.Err() != nil {
-			continue
-		}
 		for _, name := range w.names {
 			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
-			mu := m.client.Mutex(name)
-			if err := mu.Lock(ctx); err != nil {
-				w.t.Errorf("seed %d: machine %d does not get %s though all is well: %v", w.seed, m.id, name, err)
-			} else if err := mu.Unlock(ctx); err != nil && !errors.Is(err, gcsync.ErrUnconfirmed) {
-				w.t.Errorf("seed %d: machine %d: unlock though all is well: %v", w.seed, m.id, err)
+			if h, err := m.locks.take(ctx, name, false); err != nil {
+				w.ref.fail("machine %d does not get %s though all is well: %v", m.id, name, err)
+			} else if err := h.unlock(ctx); err != nil && !errors.Is(err, gcsync.ErrUnconfirmed) {
+				w.ref.fail("machine %d: unlock though all is well: %v", m.id, err)
 			}
 			cancel()
 		}
@@ -198,6 +200,7 @@ func (w *world) run() {
 	for _, m := range w.machines {
 		m.halt(time.Minute)
 	}
+	w.ref.judge()
 }
 
 // boot starts a machine and its goroutines.
@@ -212,27 +215,77 @@ func (w *world) boot(id int) *machine {
 	}
 	m.faults.Random(w.profile())
 	m.storage = w.srv.Client(m.faults)
-	opts := &gcsync.Options{
-		Owner:  fmt.Sprintf("machine-%d", id),
-		TTL:    []time.Duration{6, 10, 30}[w.rng.IntN(3)] * time.Second,
-		Claim:  []time.Duration{4, 5, 6}[w.rng.IntN(3)] * time.Second,
-		Linger: []time.Duration{0, -1, time.Second}[w.rng.IntN(3)],
-		Logger: slog.New(slog.DiscardHandler),
-	}
-	gcsync.Instrument(opts, clock.Clock{Mono: m.now}, func(e queue.Event, path string) {
-		w.hits.hit(e)
-		w.logf("machine %d %s: %v", m.id, path[strings.LastIndex(path, "/")+1:], e)
-	})
-	var err error
-	if m.client, err = gcsync.New(m.storage.Bucket(bucket), opts); err != nil {
-		w.t.Fatal(err)
-	}
+	m.locks = w.kind(m)
 	for g := range 1 + w.rng.IntN(3) {
 		rng := rand.New(rand.NewPCG(w.rng.Uint64(), uint64(g)))
 		m.work.Go(func() { m.user(rng) })
 	}
 	return m
 }
+
+// locks is what the goroutines of a machine contend for: gcsync's, or those of somebody whom we want to convict.
+type locks interface {
+	take(ctx context.Context, name string, try bool) (hold, error)
+	close(ctx context.Context)
+}
+
+// hold is one grant, and what its holder believes.
+type hold interface {
+	Done() <-chan struct{}
+	Err() error
+	Token() int64
+	unlock(ctx context.Context) error
+}
+
+// mutexes are gcsync's.
+type mutexes struct{ c *gcsync.Client }
+
+type mutexHold struct {
+	*lease.Lease
+	m *gcsync.Mutex
+}
+
+func newMutexes(m *machine) locks {
+	w := m.w
+	opts := &gcsync.Options{
+		Owner:  fmt.Sprintf("machine-%d", m.id),
+		TTL:    []time.Duration{4, 10, 30}[w.rng.IntN(3)] * time.Second,
+		Claim:  []time.Duration{3, 4, 10}[w.rng.IntN(3)] * time.Second,
+		Linger: []time.Duration{0, -1, time.Second}[w.rng.IntN(3)],
+		Logger: slog.New(slog.DiscardHandler),
+	}
+	opts.Claim = min(opts.Claim, opts.TTL)
+	gcsync.Instrument(opts, clock.Clock{Mono: m.now}, func(e queue.Event, path string) {
+		w.hits.hit(e)
+		w.logf("machine %d %s: %v", m.id, path[strings.LastIndex(path, "/")+1:], e)
+	})
+	c, err := gcsync.New(m.storage.Bucket(bucket), opts)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return mutexes{c}
+}
+
+func (l mutexes) take(ctx context.Context, name string, try bool) (hold, error) {
+	m := l.c.Mutex(name)
+	var err error
+	if try {
+		var ok bool
+		if ok, err = m.TryLock(ctx); !ok {
+			return nil, err
+		}
+	} else if err = m.Lock(ctx); err != nil {
+		return nil, err
+	}
+	if granted := m.Lease(); granted != nil {
+		return mutexHold{granted, m}, nil
+	}
+	return nil, gcsync.ErrClosed // closed in the same moment
+}
+
+func (l mutexes) close(ctx context.Context) { l.c.Close(ctx) }
+
+func (h mutexHold) unlock(ctx context.Context) error { return h.m.Unlock(ctx) }
 
 // now is the machine's monotonic clock: it runs a little too fast or too slow, and stands still while the machine is
 // suspended. Its wall clock is right.
@@ -270,7 +323,7 @@ func (m *machine) halt(patience time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	m.stop()
-	m.client.Close(ctx)
+	m.locks.close(ctx)
 	m.work.Wait()
 	m.faults.Close()
 	m.storage.Close()
@@ -330,42 +383,11 @@ func (w *world) torment(end time.Duration) {
 
 // user is one goroutine of a program: it takes names, holds them for a while, and gives them back.
 func (m *machine) user(rng *rand.Rand) {
-	for {
-		m.w.mu.Lock()
-		over := m.w.over
-		m.w.mu.Unlock()
-		if over || m.ctx.Err() != nil {
-			return
-		}
+	for !m.w.isOver() && m.ctx.Err() == nil {
 		name := m.w.names[rng.IntN(len(m.w.names))]
-		mu := m.client.Mutex(name)
-		if rng.IntN(6) == 0 {
-			ok, err := mu.TryLock(m.ctx)
-			if err != nil {
-				m.w.logf("machine %d %s: %v", m.id, name, err)
-			}
-			if !ok {
-				time.Sleep(time.Duration(rng.Int64N(int64(2 * time.Second))))
-				continue
-			}
-		} else {
-			ctx, cancel := m.ctx, context.CancelFunc(func() {})
-			if rng.IntN(4) == 0 {
-				ctx, cancel = context.WithTimeout(m.ctx, time.Duration(rng.Int64N(int64(5*time.Second))))
-			}
-			err := mu.Lock(ctx)
-			cancel()
-			if err != nil {
-				if ctx.Err() == nil && !errors.Is(err, gcsync.ErrClosed) {
-					m.w.t.Errorf("seed %d: machine %d: lock %s: %v", m.w.seed, m.id, name, err)
-					return
-				}
-				continue
-			}
-		}
-		lost := m.w.ref.granted(m, name, mu)
-		if lost == nil {
-			return
+		h := m.take(name, rng)
+		if h == nil {
+			continue
 		}
 		hold := time.Duration(rng.Int64N(int64(300 * time.Millisecond)))
 		switch rng.IntN(12) {
@@ -376,15 +398,48 @@ func (m *machine) user(rng *rand.Rand) {
 		}
 		select {
 		case <-time.After(hold):
-		case <-lost:
+		case <-h.Done():
 		case <-m.ctx.Done():
 		}
-		m.w.ref.released(m, name)
-		if err := mu.Unlock(m.ctx); err != nil {
+		end := m.w.ref.releasing(m, name, h)
+		if err := h.unlock(m.ctx); err != nil {
 			m.w.logf("machine %d %s: %v", m.id, name, err)
 		}
+		end()
 		if rng.IntN(3) == 0 {
 			time.Sleep(time.Duration(rng.Int64N(int64(2 * time.Second))))
 		}
 	}
+}
+
+// take tries to get a name, in one of the ways in which a program may; it returns nil if it does not get it.
+func (m *machine) take(name string, rng *rand.Rand) hold {
+	ctx, cancel := m.ctx, context.CancelFunc(func() {})
+	if rng.IntN(4) == 0 {
+		ctx, cancel = context.WithTimeout(m.ctx, time.Duration(rng.Int64N(int64(5*time.Second))))
+	}
+	defer cancel()
+	trying := rng.IntN(6) == 0
+	got := m.w.ref.acquiring(m, name)
+	h, err := m.locks.take(ctx, name, trying)
+	if h = got(h); h != nil {
+		return h
+	}
+	switch {
+	case trying:
+		if err != nil {
+			m.w.logf("machine %d %s: %v", m.id, name, err)
+		}
+		time.Sleep(time.Duration(rng.Int64N(int64(2 * time.Second))))
+	case err != nil && ctx.Err() == nil:
+		m.w.t.Errorf("seed %d: machine %d: lock %s: %v", m.w.seed, m.id, name, err)
+		time.Sleep(time.Second)
+	}
+	return nil
+}
+
+func (w *world) isOver() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.over
 }

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"cloud.google.com/go/storage"
+
 	"github.com/gcsync/gcsync/gcstest"
 	"github.com/gcsync/gcsync/lease"
 )
@@ -240,6 +242,27 @@ func TestDefect6EarlyRelease(t *testing.T) {
 			within(t, fmt.Sprintf("the hand-off after %v", hold), time.Since(<-released), 0, 500*time.Millisecond+hold/5)
 			release(t, next)
 		}
+	})
+}
+
+// Defect 6 as well: a release is noticed although the metageneration is two ahead of what the waiter has seen.
+func TestDefect6ReleaseAfterUnseenWrite(t *testing.T) {
+	inBubble(t, ideal, func(t *testing.T, w *world) {
+		a, b := w.machine("A"), w.machine("B")
+		h := a.acquire(t)
+		released := make(chan time.Time, 1)
+		go func() {
+			time.Sleep(25 * time.Second) // the last renewal is five seconds old, and the next as far
+			_, err := a.bucket.Object(key).Update(t.Context(), storage.ObjectAttrsToUpdate{Metadata: map[string]string{"color": "red"}})
+			if err != nil {
+				t.Error(err)
+			}
+			release(t, h)
+			released <- time.Now()
+		}()
+		next := b.acquire(t)
+		within(t, "the hand-off", time.Since(<-released), 0, 4*time.Second)
+		release(t, next)
 	})
 }
 

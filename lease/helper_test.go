@@ -118,7 +118,7 @@ func (w *world) object(name string) *gcstest.Object {
 	return nil
 }
 
-// writes counts the changes of one object from now on.
+// requests counts the requests of a kind from now on.
 func (w *world) requests(kind gcstest.Kind) func() int {
 	before := w.server.Stats().ByOp[kind.String()]
 	return func() int { return w.server.Stats().ByOp[kind.String()] - before }
@@ -132,15 +132,13 @@ func within(t *testing.T, what string, d, least, most time.Duration) {
 	}
 }
 
-// neverBoth runs in every request's wake and fails if two of the leases are believed in at one time.
+// neverBoth fails if both leases are believed in.
 func neverBoth(t *testing.T, a, b *lease.Held) {
 	t.Helper()
 	if a.Err() == nil && b.Err() == nil {
 		t.Error("both hold the lease")
 	}
 }
-
-func seconds(n int) time.Duration { return time.Duration(n) * time.Second }
 
 func lost(t *testing.T, l *lease.Held) {
 	t.Helper()

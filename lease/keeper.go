@@ -55,7 +55,7 @@ type Keeper struct {
 
 // Keep starts to keep rec. The first renewal comes after a third of the lease.
 func Keep(how Keeping, rec Record) *Keeper {
-	k := &Keeper{how: how, rec: rec, sent: make(map[string]clock.Instant)}
+	k := &Keeper{how: how, rec: rec}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.schedule()
@@ -70,7 +70,7 @@ func (k *Keeper) Grant(token int64) *Lease {
 	if k.err != nil {
 		return nil
 	}
-	k.current = &Lease{keeper: k, token: token, done: make(chan struct{}), watchers: make(map[*watcher]struct{})}
+	k.current = &Lease{keeper: k, token: token, done: make(chan struct{})}
 	return k.current
 }
 
@@ -201,7 +201,6 @@ func (k *Keeper) watch() {
 // renew tries until the record is renewed or the lease is over.
 func (k *Keeper) renew(ctx context.Context) {
 	k.mu.Lock()
-	k.check()
 	if k.err != nil {
 		k.mu.Unlock()
 		return
@@ -225,7 +224,7 @@ func (k *Keeper) renew(ctx context.Context) {
 		if pause < 0 || pause > time.Second {
 			pause = time.Second // a policy may give up on a call, not on a lease that still has time
 		}
-		if !object.Sleep(ctx, pause) {
+		if !object.Sleep(ctx, max(pause, 10*time.Millisecond)) {
 			return // over: lost or stopped
 		}
 	}
@@ -253,6 +252,9 @@ func (k *Keeper) attempt(ctx context.Context) progress {
 		return over
 	}
 	rec := k.rec
+	if k.sent == nil {
+		k.sent = make(map[string]clock.Instant)
+	}
 	k.sent[nonce] = k.how.Store.Clock().Now()
 	k.mu.Unlock()
 

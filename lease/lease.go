@@ -63,6 +63,9 @@ func (l *Lease) Context(parent context.Context) (ctx context.Context, cancel con
 	if l.err != nil {
 		cancelCause(l.err)
 	} else {
+		if l.watchers == nil {
+			l.watchers = make(map[*watcher]struct{})
+		}
 		l.watchers[w] = struct{}{}
 	}
 	return c, func() {

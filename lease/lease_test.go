@@ -21,17 +21,18 @@ import (
 // TestContention: under faults, with processes that die and the service's limit, never two believe at one time, and the
 // tokens rise in the order of the grants.
 func TestContention(t *testing.T) {
-	for seed := range uint64(4) {
+	for seed := range uint64(3) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			m := real
 			m.Seed = seed
 			inBubble(t, m, func(t *testing.T, w *world) {
 				const machines = 6
 				w.seed = seed * machines
-				ctx, stop := context.WithTimeout(t.Context(), 3*time.Minute)
+				ctx, stop := context.WithTimeout(t.Context(), 2*time.Minute)
 				defer stop()
 				var mu sync.Mutex
 				var current *lease.Held
+				var token int64
 				turns := 0
 				var all sync.WaitGroup
 				for i := range machines {
@@ -44,7 +45,10 @@ func TestContention(t *testing.T) {
 						},
 						MaxDelay: 15 * time.Second,
 					})
-					m.Skew(time.Duration(i-3)*time.Hour, 0)
+					skewed := seed%2 == 0
+					if skewed {
+						m.Skew(time.Duration(i-3)*time.Hour, 0)
+					}
 					all.Go(func() {
 						for turn := 0; ctx.Err() == nil; turn++ {
 							h, err := lease.Acquire(ctx, m.bucket, key, &m.opts)
@@ -58,7 +62,10 @@ func TestContention(t *testing.T) {
 							if current != nil && current.Err() == nil {
 								t.Error("two hold the lease")
 							}
-							current, turns = h, turns+1
+							if h.Token() <= token && !skewed { // a skewed machine sees another time of creation
+								t.Errorf("token %d after %d", h.Token(), token)
+							}
+							current, token, turns = h, h.Token(), turns+1
 							mu.Unlock()
 							select {
 							case <-h.Done():
@@ -81,8 +88,8 @@ func TestContention(t *testing.T) {
 					})
 				}
 				all.Wait()
-				if turns < 10 {
-					t.Errorf("%d turns in 3 minutes", turns)
+				if turns < 7 {
+					t.Errorf("%d turns in 2 minutes", turns)
 				}
 			})
 		})
@@ -183,6 +190,9 @@ func TestCronClearsTheDead(t *testing.T) {
 								release(t, next)
 								break
 							}
+							if time.Since(crashed) > 5*time.Minute {
+								t.Fatal("the dead are never cleared")
+							}
 							time.Sleep(5 * time.Second)
 						}
 						if all := w.server.Objects("b", ""); len(all) != 1 {
@@ -221,7 +231,7 @@ func TestStampsAreRare(t *testing.T) {
 		h := a.acquire(t)
 		b.bucket = w.withoutDates(b.Faults)
 		inserts := w.requests(gcstest.Insert)
-		_, err := b.acquireWithin(t, time.Hour)
+		_, err := b.acquireWithin(t, 5*time.Minute)
 		wantHeld(t, err, "A")
 		if n := inserts(); n != 0 {
 			t.Errorf("%d stamps by a waiter that stays", n)

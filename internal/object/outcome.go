@@ -131,7 +131,7 @@ func classifyHTTP(op string, g *googleapi.Error) (Outcome, string) {
 				return Busy, ""
 			}
 		}
-		if strings.Contains(g.Message, "retention") || strings.Contains(g.Message, "hold") {
+		if isRetained(g.Message) {
 			return Denied, adviceRetention
 		}
 		return Denied, advicePermission(op)
@@ -145,7 +145,7 @@ func classifyHTTP(op string, g *googleapi.Error) (Outcome, string) {
 func classifyGRPC(op string, st *status.Status) (Outcome, string) {
 	switch st.Code() {
 	case codes.FailedPrecondition, codes.Aborted, codes.AlreadyExists:
-		if strings.Contains(st.Message(), "retention") || strings.Contains(st.Message(), "hold") {
+		if isRetained(st.Message()) {
 			return Denied, adviceRetention
 		}
 		return Refused, ""
@@ -157,7 +157,7 @@ func classifyGRPC(op string, st *status.Status) (Outcome, string) {
 	case codes.ResourceExhausted:
 		return Busy, ""
 	case codes.PermissionDenied:
-		if strings.Contains(st.Message(), "retention") || strings.Contains(st.Message(), "hold") {
+		if isRetained(st.Message()) {
 			return Denied, adviceRetention
 		}
 		return Denied, advicePermission(op)
@@ -195,4 +195,16 @@ func advicePermission(op string) string {
 // or a delete in a missing bucket as a missing object, and only this sentence tells them apart.
 func isBucketMissing(message string) bool {
 	return strings.Contains(message, "bucket does not exist")
+}
+
+// isRetained recognises the service's sentences for an object that a retention policy or a hold protects. The word
+// "hold" alone would not do: of a failed precondition the service says that it "did not hold".
+func isRetained(message string) bool {
+	message = strings.ToLower(message)
+	for _, words := range []string{"retention policy", "retention period", "active hold", "event-based hold", "temporary hold"} {
+		if strings.Contains(message, words) {
+			return true
+		}
+	}
+	return false
 }

@@ -21,8 +21,11 @@ type Backoff interface {
 // Pause sleeps for the backoff's next interval. It reports false when the policy gives up or ctx has ended.
 func Pause(ctx context.Context, b Backoff) bool {
 	d := b.NextBackOff()
-	return d >= 0 && Sleep(ctx, d)
+	return d >= 0 && Sleep(ctx, max(d, minPause))
 }
+
+// minPause keeps a policy without pauses from spinning on requests that fail at once.
+const minPause = 10 * time.Millisecond
 
 // Sleep sleeps for d and reports true, or false if ctx ended first.
 func Sleep(ctx context.Context, d time.Duration) bool {

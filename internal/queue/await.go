@@ -25,7 +25,7 @@ const (
 func (l *line) await(ctx context.Context, t *ticket) error {
 	w := &wait{l: l, t: t, moved: l.now(), movedTo: t.head}
 	defer w.forget()
-	for t.head < t.n-1 || !t.isHead() {
+	for !t.reachHead() {
 		var err error
 		if t.n-1-t.head <= 1 {
 			err = w.next(ctx)
@@ -39,13 +39,18 @@ func (l *line) await(ctx context.Context, t *ticket) error {
 	return nil
 }
 
-// isHead reports whether the ticket before our baton is proven gone. It moves the head back to that ticket if nothing
-// but a gap in a listing says so.
-func (t *ticket) isHead() bool {
-	if t.n == 1 || t.proven && t.head >= t.n-1 {
+// reachHead reports whether the ticket before our baton is proven gone. If nothing but a gap in a listing says so, that
+// ticket is the one to look at.
+func (t *ticket) reachHead() bool {
+	switch {
+	case t.n == 1:
+		return true
+	case t.head < t.n-1:
+		return false
+	case t.proven:
 		return true
 	}
-	t.head, t.proven = t.n-2, false
+	t.head = t.n - 2
 	return false
 }
 
@@ -65,8 +70,10 @@ type wait struct {
 	moved   clock.Instant // when the head was last seen to move
 	movedTo int64
 	polls   int
-	seen    *sighting // the head as last read
-	guess   clock.Instant
+	failed  int           // reads in a row that told nothing
+	seen    *sighting     // the head as last read
+	sure    clock.Instant // when a read proved it to be the head
+	guess   clock.Instant // since when the head is there with a generation that nobody vouches for
 }
 
 // sighting is one version of a baton and since when it has been seen unchanged.
@@ -142,11 +149,14 @@ func (w *wait) next(ctx context.Context) error {
 			inFlight--
 			switch object.OutcomeOf(a.err) {
 			case object.Missing:
-				w.advance(n+1, a.at(w.l))
+				w.advance(n+1, w.l.now())
 				return nil
 			case object.Denied:
 				return a.err
+			case object.Busy, object.Indeterminate:
+				w.failed++
 			case object.Applied:
+				w.failed = 0
 				if a.o.Gen != t.grand {
 					w.advance(n+1, a.o.Received)
 					return nil
@@ -165,13 +175,6 @@ type answer struct {
 	err error
 }
 
-func (a answer) at(l *line) clock.Instant {
-	if a.err == nil {
-		return a.o.Received
-	}
-	return l.now()
-}
-
 // look is what one read of a ticket told.
 type look uint8
 
@@ -182,10 +185,12 @@ const (
 )
 
 // look reads ticket n. At the head, three reads of four are conditional on it having been renewed: refused, they cost
-// nothing. A refusal is no evidence, so they only ever save, and every fourth read is a plain one.
+// nothing. A refusal is no evidence, so they only ever save: every fourth read is a plain one, and so is each when the
+// last evidence of our not being the head, from which our lease will count, is getting old.
 func (w *wait) look(ctx context.Context, n int64) (look, object.Object, error) {
 	w.polls++
-	if s := w.seen; s != nil && s.rec.n == n && s.proven && w.polls%4 != 0 && !w.due(s) {
+	s, stale := w.seen, w.l.now().Since(w.t.from) > w.t.baton.claim/4
+	if s != nil && s.rec.n == n && s.proven && w.polls%4 != 0 && !stale && !w.due(s) {
 		v := s.rec.Version
 		v.Meta++
 		o, err := w.l.store.GetIf(ctx, w.l.path.ticket(n), v)
@@ -284,18 +289,22 @@ func (w *wait) pause() time.Duration {
 	return w.bound(d)
 }
 
-// gap is how long to wait before the next look at the one ahead: a tenth of the time that it has held.
+// gap is how long to wait before the next look at the one ahead: a tenth of the time that it has held, and longer while
+// reads fail.
 func (w *wait) gap() time.Duration {
-	if w.seen == nil {
-		return minGap
+	var d time.Duration
+	if w.seen != nil {
+		d = w.l.now().Since(w.seen.held) / 10
 	}
-	return w.bound(w.l.now().Since(w.seen.held) / 10)
+	return w.bound(max(d, minGap<<min(w.failed, 7)))
 }
 
 func (w *wait) bound(d time.Duration) time.Duration {
-	longest := min(maxGap, w.t.claim/4)
+	longest := min(maxGap, w.t.baton.claim/4)
 	if w.seen != nil && w.seen.proven {
-		longest = min(longest, w.patience(w.seen)-w.l.now().Since(w.seen.since)+time.Millisecond)
+		if rest := w.patience(w.seen) - w.l.now().Since(w.seen.since); rest > 0 {
+			longest = min(longest, rest+time.Millisecond)
+		}
 	}
 	return max(minGap, min(d, longest))
 }

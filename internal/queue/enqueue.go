@@ -8,6 +8,7 @@ import (
 
 	"github.com/gcsync/gcsync/internal/clock"
 	"github.com/gcsync/gcsync/internal/object"
+	"github.com/gcsync/gcsync/lease"
 )
 
 // MismatchError says that the clients of one name do not agree on what it is.
@@ -48,9 +49,11 @@ func (l *line) enqueue(ctx context.Context, only bool) (*ticket, error) {
 		t := l.adopt(recs)
 		if t == nil {
 			if only && end.head < end.base.n {
-				cleared, err := l.clear(ctx, find(recs, end.head), find(recs, end.head+1))
-				if !cleared {
-					return nil, err
+				if cleared, err := l.clear(ctx, find(recs, end.head), find(recs, end.head+1)); !cleared {
+					if err != nil { // what could not be proven is held
+						l.cfg.Logger.Debug("gcsync: cannot tell whether the holder lives", "queue", l.store.URL(string(l.path)), "error", err)
+					}
+					return nil, nil
 				}
 				continue
 			}
@@ -90,7 +93,7 @@ func (l *line) create(ctx context.Context, end *tail, backoff object.Backoff) (*
 	n := end.base.n + 1
 	draft := l.draft(end.base)
 	try := &attempt{n: n, nonce: draft.Metadata[keyNonce], base: end.base, sent: l.now()}
-	o, err := l.store.CreateResolved(ctx, l.path.ticket(n), draft, backoff)
+	o, err := l.createThrough(ctx, l.path.ticket(n), draft, backoff)
 	switch object.OutcomeOf(err) {
 	case object.Applied:
 		l.setTried(nil)
@@ -102,14 +105,24 @@ func (l *line) create(ctx context.Context, end *tail, backoff object.Backoff) (*
 	case object.Refused, object.Busy:
 		l.event(CreateRefused)
 		l.setTried(try)
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
 		return nil, nil
 	case object.Indeterminate:
 		l.setTried(try)
 	}
 	return nil, err
+}
+
+// createThrough creates an object and sees the create through when ctx ends meanwhile, for as long as a request may take:
+// what is cut off on its way may arrive all the same, and then nobody knows of it.
+func (l *line) createThrough(ctx context.Context, name string, draft object.Draft, backoff object.Backoff) (object.Object, error) {
+	if ctx.Err() != nil {
+		return l.store.Create(ctx, name, draft) // says that it was not sent
+	}
+	through, cancel := context.WithCancel(l.cfg.Tasks.Context())
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { l.cfg.Tasks.AfterFunc(lease.RequestTimeout(l.cfg.Claim), func(context.Context) { cancel() }) })
+	defer stop()
+	return l.store.CreateResolved(through, name, draft, backoff)
 }
 
 func newTicket(rec *record, first clock.Instant, end *tail) *ticket {
@@ -157,7 +170,12 @@ func (l *line) setTried(a *attempt) {
 // verify makes sure that our ticket is part of the queue: the ticket that it was built on is still there. A create that
 // arrives late may land on a number that was used and freed before, where it would wait for nobody and count for
 // nothing. It reports false if there is no ticket any more and everything starts again.
-func (l *line) verify(ctx context.Context, t *ticket, backoff object.Backoff) (bool, error) {
+func (l *line) verify(ctx context.Context, t *ticket, backoff object.Backoff) (ok bool, err error) {
+	defer func() {
+		if err != nil {
+			l.leave(t)
+		}
+	}()
 	// The one before our baton tells whether we are the head at once; unless we deleted it ourselves.
 	var ahead chan answer
 	if k := t.n - 2; k >= 0 && !(t.proven && t.head > k) {
@@ -206,7 +224,6 @@ func (l *line) verify(ctx context.Context, t *ticket, backoff object.Backoff) (b
 			return false, err
 		}
 		if !object.Pause(ctx, backoff) {
-			l.setTried(&attempt{n: t.n, nonce: t.nonce, base: t.baton, sent: t.first})
 			return false, err
 		}
 	}

@@ -26,7 +26,7 @@ const (
 	Lingered                     // kept for a moment with nobody waiting
 	LingerCut                    // gave up the linger because another process came
 	Released                     // the baton was deleted by its holder
-	ReleaseRetried               // a delete had no answer, or was throttled
+	DeleteRetried                // a delete had no answer, or was throttled
 	Lost                         // the lease ended before its holder released it
 	Renewed                      // the lease was extended
 	RenewalRetried               // ... after more than one attempt
@@ -42,7 +42,7 @@ var eventNames = [...]string{
 	"base remembered", "base probed", "probe missed", "base listed", "bootstrapped", "bootstrap undone",
 	"create refused", "create adopted", "ghost deleted", "expired unseen", "chain learned",
 	"claim expired", "ttl expired", "abandoned obeyed", "requeued", "granted",
-	"passed", "pass limit", "lingered", "linger cut", "released", "release retried", "lost", "renewed", "renewal retried",
+	"passed", "pass limit", "lingered", "linger cut", "released", "delete retried", "lost", "renewed", "renewal retried",
 	"orphaned", "given up", "witness left", "silence proven", "swept",
 }
 

@@ -57,7 +57,11 @@ func (w *wait) silence(ctx context.Context, o object.Object) (again bool, err er
 // see records the version of the head that was just read, and returns since when it stands so.
 func (w *wait) see(rec *record) *sighting {
 	s := w.seen
-	fresh := &sighting{rec: rec, next: w.t.gens[rec.n+1], since: rec.Received, held: rec.Received, proven: w.t.proven}
+	since := rec.Received
+	if w.sure.After(since) {
+		since = w.sure
+	}
+	fresh := &sighting{rec: rec, next: w.t.gens[rec.n+1], since: since, held: since, proven: w.t.proven}
 	switch {
 	case s == nil || s.rec.id() != rec.id():
 		s = fresh
@@ -77,7 +81,7 @@ func (w *wait) see(rec *record) *sighting {
 }
 
 // prove makes sure that rec is the head's baton: the ticket below it is gone. A silent ticket further back is only
-// waiting.
+// waiting, and one that has just become the head was waiting until the proof.
 func (w *wait) prove(ctx context.Context, rec *record) error {
 	if w.t.proven {
 		return nil
@@ -86,9 +90,12 @@ func (w *wait) prove(ctx context.Context, rec *record) error {
 	if object.OutcomeOf(err) == object.Denied {
 		return err
 	}
-	w.t.proven = gone
-	if !gone && err == nil && w.t.head == rec.n {
-		w.t.head = rec.n - 1 // the listing had a gap: the chain begins lower
+	switch {
+	case gone:
+		w.t.proven, w.sure = true, w.l.now()
+	case err == nil && w.t.head == rec.n:
+		// The head is lower than we thought: our own last release is not through yet, or a listing had a gap.
+		w.t.head = rec.n - 1
 		w.t.gens[rec.n-1] = rec.prev
 		w.seen = nil
 	}

@@ -15,10 +15,6 @@ import (
 // ErrNotHeld says that a release was asked for a name that nobody in this process holds.
 var ErrNotHeld = errors.New("not held")
 
-// ErrUnconfirmed says that a release has had no answer yet. It goes on in the background, and the lease frees the name
-// at the latest.
-var ErrUnconfirmed = errors.New("release not confirmed; the lease will free it")
-
 // A Gate is one name in one process. Goroutines queue here first, in the order of their arrival, and at most one ticket
 // stands for all of them in the bucket: so a process that dies costs the others one lease, not one per goroutine, and
 // the name goes from goroutine to goroutine without a request (lock cohorting: Dice, Marathe, Shavit, PPoPP 2012).
@@ -37,6 +33,7 @@ type Gate struct {
 
 // waiter is one goroutine in the local queue.
 type waiter struct {
+	left  func()        // for the hold
 	ready chan struct{} // closed when hold or err is set
 	hold  *Hold
 	err   error
@@ -44,17 +41,16 @@ type waiter struct {
 
 // Hold is one local turn.
 type Hold struct {
-	gate   *Gate
-	tenure *tenure
-	lease  *lease.Lease
-	left   func() // tells the queue that the gate is no longer needed for this turn
+	gate  *Gate
+	lease *lease.Lease
+	left  func() // tells the queue that the gate is no longer needed for this turn
 }
 
 // Lease is what the holder may believe.
 func (h *Hold) Lease() *lease.Lease { return h.lease }
 
 // acquire is Queue.Acquire.
-func (g *Gate) acquire(ctx context.Context) (*Hold, error) {
+func (g *Gate) acquire(ctx context.Context, left func()) (*Hold, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
@@ -63,7 +59,7 @@ func (g *Gate) acquire(ctx context.Context) (*Hold, error) {
 		defer g.mu.Unlock()
 		return nil, g.closed
 	}
-	w := &waiter{ready: make(chan struct{})}
+	w := &waiter{left: left, ready: make(chan struct{})}
 	place := g.waiters.PushBack(w)
 	g.proceed()
 	if g.tenure != nil {
@@ -83,7 +79,11 @@ func (g *Gate) acquire(ctx context.Context) (*Hold, error) {
 		if w.err != nil {
 			return nil, w.err
 		}
-		g.end(w.hold)
+		if g.holder == w.hold { // and not closed, or unlocked by somebody who has no business with it
+			if _, t := g.end(); t != nil {
+				g.releaseLater(t)
+			}
+		}
 	default:
 		g.waiters.Remove(place)
 		if g.queuing && g.waiters.Len() == 0 {
@@ -107,11 +107,11 @@ func (g *Gate) proceed() {
 		g.stopLinger()
 		granted := g.tenure.grant()
 		if granted == nil { // the lease ran out between two turns
-			g.drop(lease.ErrLost)
+			g.giveUp(lease.ErrLost)
 			continue
 		}
 		w := g.waiters.Remove(g.waiters.Front()).(*waiter)
-		w.hold = g.begin(granted)
+		w.hold = g.begin(granted, w.left)
 		close(w.ready)
 		if g.waiters.Len() > 0 {
 			g.tenure.watch()
@@ -120,11 +120,11 @@ func (g *Gate) proceed() {
 }
 
 // begin makes the lease the current turn. g.mu is held.
-func (g *Gate) begin(granted *lease.Lease) *Hold {
+func (g *Gate) begin(granted *lease.Lease, left func()) *Hold {
 	if g.tenure.passes > 1 {
 		g.l.event(Passed)
 	}
-	g.holder = &Hold{gate: g, tenure: g.tenure, lease: granted}
+	g.holder = &Hold{gate: g, lease: granted, left: left}
 	g.taken[0], g.taken[1] = g.taken[1], g.l.now()
 	if g.busy() {
 		g.tenure.watch()
@@ -146,7 +146,7 @@ func (g *Gate) queue(t *ticket) {
 		}
 		g.install(tn)
 		if g.waiters.Len() == 0 {
-			g.drop(lease.ErrReleased) // everybody left meanwhile
+			g.giveUp(lease.ErrReleased) // everybody left meanwhile
 		}
 		g.proceed()
 	})
@@ -163,7 +163,7 @@ func (g *Gate) install(tn *tenure) {
 }
 
 // try is Queue.Try.
-func (g *Gate) try(ctx context.Context) (*Hold, error) {
+func (g *Gate) try(ctx context.Context, left func()) (*Hold, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
@@ -177,14 +177,14 @@ func (g *Gate) try(ctx context.Context) (*Hold, error) {
 	case g.tenure != nil: // lingering
 		g.stopLinger()
 		if granted := g.tenure.grant(); granted != nil {
-			return g.begin(granted), nil
+			return g.begin(granted, left), nil
 		}
-		g.drop(lease.ErrLost)
+		g.giveUp(lease.ErrLost)
 	}
 
 	var got *Hold
 	var failed error
-	left := false
+	gone := false // the caller, before it was answered
 	done := make(chan struct{})
 	g.queuing = true
 	if !g.l.cfg.Tasks.Go(func(context.Context) {
@@ -193,21 +193,23 @@ func (g *Gate) try(ctx context.Context) (*Hold, error) {
 		defer g.mu.Unlock()
 		defer close(done)
 		g.queuing = false
+		failed = err
 		switch {
-		case err != nil:
-			failed = err
 		case behind != nil:
 			g.queue(behind) // for whoever comes next, or for nobody
 		case tn != nil:
 			g.install(tn)
-			if !left {
+			if !gone && g.closed == nil {
 				if granted := tn.grant(); granted != nil {
-					got = g.begin(granted)
+					got = g.begin(granted, left)
 				}
 			}
 			if got == nil && g.waiters.Len() == 0 {
-				g.drop(lease.ErrReleased)
+				g.giveUp(lease.ErrReleased)
 			}
+		}
+		if got == nil && failed == nil {
+			failed = g.closed
 		}
 		g.proceed()
 	}) {
@@ -224,7 +226,7 @@ func (g *Gate) try(ctx context.Context) (*Hold, error) {
 	case <-done:
 		return got, failed
 	default:
-		left = true
+		gone = true
 		return nil, context.Cause(ctx)
 	}
 }
@@ -239,7 +241,7 @@ func (g *Gate) fail(err error) {
 }
 
 // Release ends the turn. In every case the name is no longer held by h. An error that wraps [lease.ErrLost] says that the
-// lease was lost before, so that somebody else may have held the name meanwhile; [ErrUnconfirmed] that the service has
+// lease was lost before, so that somebody else may have held the name meanwhile; [lease.ErrUnconfirmed] that the service has
 // not answered within a fifth of the TTL.
 func (h *Hold) Release() error {
 	g := h.gate
@@ -251,49 +253,67 @@ func (h *Hold) Release() error {
 		}
 		return ErrNotHeld
 	}
-	lost, out := g.end(h)
+	lost, t := g.end()
 	g.mu.Unlock()
 	defer h.left()
-	if lost != nil || out == nil {
-		return lost
+	if lost == nil && t != nil {
+		return g.release(t)
 	}
-	enough := time.NewTimer(lease.RequestTimeout(g.l.cfg.TTL))
-	defer enough.Stop()
-	select {
-	case <-out.done:
-		if out.err == nil {
-			return nil
-		}
-		return fmt.Errorf("%w: %w", ErrUnconfirmed, out.err)
-	case <-enough.C: // the release goes on without us
-		return ErrUnconfirmed
-	}
+	return lost
 }
 
-// end ends the turn of h: passes on, lingers or releases. g.mu is held. The decision and the end of belief are one step.
-func (g *Gate) end(h *Hold) (lost error, out *releasing) {
+// release deletes the baton of a tenure that was dropped, here and now for as long as a request may take, and then in the
+// background.
+func (g *Gate) release(t *tenure) error {
+	var err error
+	if !g.l.cfg.Tasks.Do(func(ctx context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, lease.RequestTimeout(g.l.cfg.TTL))
+		defer cancel()
+		err = t.release(ctx)
+	}) {
+		return lease.ErrUnconfirmed // closed: what was to be released is left to its lease
+	}
+	if err != nil {
+		g.releaseLater(t)
+		return fmt.Errorf("%w: %w", lease.ErrUnconfirmed, err)
+	}
+	return nil
+}
+
+// releaseLater does it in the background, for as long as there is anything to gain from it.
+func (g *Gate) releaseLater(t *tenure) {
+	g.l.cfg.Tasks.Go(func(ctx context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, t.keeper.Record().Length)
+		defer cancel()
+		if err := t.release(ctx); err != nil {
+			g.l.cfg.Logger.Debug("gcsync: not released", "queue", g.l.store.URL(string(g.l.path)), "error", err)
+		}
+	})
+}
+
+// end ends the turn of the holder: passes on, lingers, or drops the tenure, which is then the caller's to release. It
+// returns the error of a lease that was lost before. g.mu is held. The decision and the end of belief are one step.
+func (g *Gate) end() (lost error, dropped *tenure) {
 	g.holder = nil
 	t := g.tenure
 	if lost = t.keeper.Retire(); lost != nil {
-		g.drop(lost)
+		g.giveUp(lost)
 		g.proceed()
 		return lost, nil
 	}
 	switch {
-	case g.closed != nil:
-		out = g.drop(g.closed)
 	case g.waiters.Len() > 0 && t.mayPass():
 	case g.waiters.Len() > 0:
 		g.l.event(PassLimit)
-		out = g.drop(lease.ErrReleased)
-	case g.busy() && !t.awaited():
+		dropped = g.drop(lease.ErrReleased)
+	case g.busy() && !t.awaited() && t.passes <= maxPasses:
 		g.l.event(Lingered)
 		g.linger = g.l.cfg.Tasks.AfterFunc(g.l.cfg.Linger, func(context.Context) { g.settle(t, false) })
 	default:
-		out = g.drop(lease.ErrReleased)
+		dropped = g.drop(lease.ErrReleased)
 	}
 	g.proceed()
-	return nil, out
+	return nil, dropped
 }
 
 // busy reports whether this process has taken the name so often of late that it is worth keeping for a moment. g.mu is
@@ -315,7 +335,7 @@ func (g *Gate) settle(t *tenure, cut bool) {
 	if cut {
 		g.l.event(LingerCut)
 	}
-	g.drop(lease.ErrReleased)
+	g.giveUp(lease.ErrReleased)
 }
 
 func (g *Gate) stopLinger() {
@@ -325,32 +345,17 @@ func (g *Gate) stopLinger() {
 	}
 }
 
-// releasing is a release under way.
-type releasing struct {
-	done chan struct{}
-	err  error
-}
-
-// drop gives up the tenure: belief ends here, the request that tells the others goes on in the background. It is
-// bounded by what is left to gain from it. g.mu is held.
-func (g *Gate) drop(cause error) *releasing {
+// drop ends the tenure, and with it all belief. What tells the others is still to be sent. g.mu is held.
+func (g *Gate) drop(cause error) *tenure {
 	g.stopLinger()
 	t := g.tenure
 	g.tenure = nil
 	t.stop(cause)
-	r := &releasing{done: make(chan struct{})}
-	bound := t.keeper.Record().Length
-	if !g.l.cfg.Tasks.Go(func(ctx context.Context) {
-		defer close(r.done)
-		ctx, cancel := context.WithTimeout(ctx, bound)
-		defer cancel()
-		r.err = t.release(ctx)
-	}) {
-		r.err = g.closed
-		close(r.done)
-	}
-	return r
+	return t
 }
+
+// giveUp drops the tenure and releases it in the background. g.mu is held.
+func (g *Gate) giveUp(cause error) { g.releaseLater(g.drop(cause)) }
 
 // shut refuses new calls, ends the waiting of all others and gives up what is held.
 func (g *Gate) shut(cause error) {
@@ -363,7 +368,7 @@ func (g *Gate) shut(cause error) {
 	g.fail(cause)
 	g.holder = nil
 	if g.tenure != nil {
-		g.drop(cause)
+		g.giveUp(cause)
 	}
 }
 
@@ -371,5 +376,5 @@ func (g *Gate) shut(cause error) {
 func (g *Gate) idle() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.waiters.Len() == 0 && !g.queuing && g.tenure == nil && g.holder == nil
+	return g.waiters.Len() == 0 && !g.queuing && g.tenure == nil && g.holder == nil && !g.l.suspicious()
 }

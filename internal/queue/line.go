@@ -42,6 +42,8 @@ type line struct {
 	cycle    time.Duration // how long one holder takes from grant to grant, estimated
 	sighting sighting      // what we last saw at the head
 	suspect  *suspicion    // the holder that our last try found in its way
+
+	testified ref // the generation and metageneration of which we last left a witness
 }
 
 // memory is our last ticket, as we left it.
@@ -112,7 +114,7 @@ func (l *line) removeAll(ctx context.Context, n int64, v object.Version) error {
 		if gone || object.OutcomeOf(err) == object.Denied {
 			return err
 		}
-		l.event(ReleaseRetried)
+		l.event(DeleteRetried)
 		if !object.Pause(ctx, backoff) {
 			return err
 		}

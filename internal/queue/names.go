@@ -73,7 +73,12 @@ func (p Path) witnesses() string { return string(p) + dirWitnesses }
 
 // ticket names the n'th ticket.
 func (p Path) ticket(n int64) string {
-	return fmt.Sprintf("%s%0*d", p.tickets(), digits, n)
+	var num [digits]byte
+	for i := digits - 1; i >= 0; i-- {
+		num[i] = byte('0' + n%10)
+		n /= 10
+	}
+	return string(p) + dirTickets + string(num[:])
 }
 
 // number returns the number of the ticket that the object's name stands for; false for a name that is no ticket's.

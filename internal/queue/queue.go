@@ -29,6 +29,9 @@ package queue
 import (
 	"context"
 	"sync"
+	"time"
+
+	"github.com/gcsync/gcsync/internal/clock"
 )
 
 // Queue is all queues of one client.
@@ -44,6 +47,7 @@ type Queue struct {
 type entry struct {
 	gate    *Gate
 	users   int
+	idle    clock.Instant // when the last of them left
 	pruning bool
 }
 
@@ -53,13 +57,13 @@ func New(cfg Config) *Queue { return &Queue{cfg: cfg, gates: make(map[string]*en
 // Acquire waits until it is the caller's turn on the lock name. ctx bounds the waiting only. A call that fails leaves
 // nothing held: what it had begun in the bucket is finished, or given to another goroutine, in the background.
 func (q *Queue) Acquire(ctx context.Context, kind, name string) (*Hold, error) {
-	return q.turn(kind, name, func(g *Gate) (*Hold, error) { return g.acquire(ctx) })
+	return q.turn(kind, name, func(g *Gate, left func()) (*Hold, error) { return g.acquire(ctx, left) })
 }
 
 // Try takes the turn on the lock name if nobody has it, here or elsewhere; otherwise it returns nil. ctx bounds the
 // call: when it ends first, what was begun is undone in the background.
 func (q *Queue) Try(ctx context.Context, kind, name string) (*Hold, error) {
-	return q.turn(kind, name, func(g *Gate) (*Hold, error) { return g.try(ctx) })
+	return q.turn(kind, name, func(g *Gate, left func()) (*Hold, error) { return g.try(ctx, left) })
 }
 
 // Holder returns the current turn on the lock name in this process. Without one the error is ErrNotHeld, or what the
@@ -88,6 +92,16 @@ func (q *Queue) Len() int {
 	return len(q.gates)
 }
 
+// SkipPasses makes the current tenure of a name count n local turns more. It is for tests: to take them all takes long.
+func (q *Queue) SkipPasses(name string, n int64) {
+	q.mu.Lock()
+	g := q.gates[name].gate
+	q.mu.Unlock()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.tenure.passes += n
+}
+
 // Close ends all waiting with the given error and gives up what is held. The requests that this takes go on in the
 // client's tasks.
 func (q *Queue) Close(cause error) {
@@ -101,25 +115,20 @@ func (q *Queue) Close(cause error) {
 
 // turn runs take on the gate of the lock name, of which a client has one at a time: it stays for as long as anything is
 // held, waited for or remembered there.
-func (q *Queue) turn(kind, name string, take func(*Gate) (*Hold, error)) (*Hold, error) {
+func (q *Queue) turn(kind, name string, take func(g *Gate, left func()) (*Hold, error)) (*Hold, error) {
 	e, err := q.enter(kind, name)
 	if err != nil {
 		return nil, err
 	}
-	h, err := take(e.gate)
+	left := sync.OnceFunc(func() { q.leave(name, e) })
+	h, err := take(e.gate, left)
 	if h == nil {
-		q.leave(name, e)
-		return nil, err
+		left()
 	}
-	h.left = func() { q.leave(name, e) }
-	return h, nil
+	return h, err
 }
 
 func (q *Queue) enter(kind, name string) (*entry, error) {
-	path, err := NewPath(q.cfg.Prefix, name)
-	if err != nil {
-		return nil, err
-	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	e := q.gates[name]
@@ -127,10 +136,14 @@ func (q *Queue) enter(kind, name string) (*entry, error) {
 	case q.closed != nil:
 		return nil, q.closed
 	case e == nil:
+		path, err := NewPath(q.cfg.Prefix, name)
+		if err != nil {
+			return nil, err
+		}
 		e = &entry{gate: &Gate{l: &line{cfg: &q.cfg, store: q.cfg.Store, path: path, kind: kind}}}
 		q.gates[name] = e
 	case e.gate.l.kind != kind:
-		return nil, &MismatchError{q.cfg.Store.URL(string(path)), "the kind", e.gate.l.kind, kind}
+		return nil, &MismatchError{q.cfg.Store.URL(string(e.gate.l.path)), "the kind", e.gate.l.kind, kind}
 	}
 	e.users++
 	return e, nil
@@ -140,26 +153,30 @@ func (q *Queue) leave(name string, e *entry) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	e.users--
-	q.prune(name, e)
+	e.idle = q.cfg.Store.Clock().Now()
+	q.prune(name, e, 2*freshness)
 }
 
 // prune removes, later, a gate that nobody uses and that has been idle for so long that what it remembers is worth
 // nothing. q.mu is held.
-func (q *Queue) prune(name string, e *entry) {
+func (q *Queue) prune(name string, e *entry, after time.Duration) {
 	if e.users > 0 || e.pruning || q.closed != nil {
 		return
 	}
 	e.pruning = true
-	q.cfg.Tasks.AfterFunc(2*freshness, func(context.Context) {
+	q.cfg.Tasks.AfterFunc(after, func(context.Context) {
 		q.mu.Lock()
 		defer q.mu.Unlock()
 		e.pruning = false
+		rest := 2*freshness - q.cfg.Store.Clock().Now().Since(e.idle)
 		switch {
 		case e.users > 0: // whoever leaves last comes here again
+		case rest > 0:
+			q.prune(name, e, rest)
 		case e.gate.idle():
 			delete(q.gates, name)
-		default: // a ticket whose waiters left is still under way
-			q.prune(name, e)
+		default: // a ticket whose waiters left is still under way, or a holder is under suspicion
+			q.prune(name, e, 2*freshness)
 		}
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/gcsync/gcsync/internal/object"
+	"github.com/gcsync/gcsync/lease"
 )
 
 // Keys of a ticket's metadata. Durations are whole milliseconds.
@@ -52,12 +53,6 @@ func (r *record) id() ref { return ref{r.n, r.Gen} }
 // ref is one ticket: a number names it, but only the generation says which of the objects that ever bore the name.
 type ref struct{ n, gen int64 }
 
-// Shortest and longest times that a ticket may state. What lies outside was not written by us.
-const (
-	minLease = time.Second
-	maxLease = 30 * 24 * time.Hour
-)
-
 // ForeignError says that an object stands where only tickets should, and that gcsync will not touch it.
 type ForeignError struct {
 	URL string
@@ -89,7 +84,7 @@ func (l *line) parse(o object.Object) (*record, error) {
 	duration := func(key string) time.Duration {
 		ms, e := strconv.ParseInt(md[key], 10, 64)
 		d := time.Duration(ms) * time.Millisecond
-		if e != nil || ms < 0 || ms > maxLease.Milliseconds() || d < minLease {
+		if e != nil || ms > lease.MaxLength.Milliseconds() || lease.CheckLength(d) != nil {
 			err = foreign("%s is %q, not a plausible number of milliseconds", key, md[key])
 		}
 		return d

@@ -41,9 +41,10 @@ const probeWidth = 6
 // link to ghosts.
 func (l *line) probed(ctx context.Context) *tail {
 	l.mu.Lock()
-	m := l.memory
+	m, cycle := l.memory, l.cycle
 	l.mu.Unlock()
-	if m.ticket == nil || !m.queued || l.now().Since(m.at) > freshness {
+	// With very short holds the pin is gone before it can be read.
+	if m.ticket == nil || !m.queued || l.now().Since(m.at) > freshness || cycle > 0 && cycle < firstCycle {
 		return nil
 	}
 	pin := m.ticket.id()

@@ -49,6 +49,8 @@ func (l *line) take(ctx context.Context, t *ticket) (*tenure, error) {
 		if err != nil {
 			if ctx.Err() != nil {
 				l.abandon(t)
+			} else {
+				l.leave(t)
 			}
 			return nil, err
 		}
@@ -66,7 +68,7 @@ func (l *line) take(ctx context.Context, t *ticket) (*tenure, error) {
 }
 
 // try takes the name if nobody is in the queue. Otherwise it returns nil, and with it the ticket, if there is one, that
-// came too late and still has to be seen through.
+// still has to be seen through.
 func (l *line) try(ctx context.Context) (tn *tenure, behind *ticket, err error) {
 	for {
 		t, err := l.enqueue(ctx, true)
@@ -77,14 +79,14 @@ func (l *line) try(ctx context.Context) (tn *tenure, behind *ticket, err error) 
 			return nil, nil, err
 		}
 		backoff := l.cfg.Backoff()
-		for !t.isHead() {
+		for !t.reachHead() {
 			gone, err := l.isGone(ctx, t.n-2, t.grand)
-			if err == nil && !gone {
-				return nil, t, nil
-			}
-			if gone {
+			switch {
+			case gone:
 				t.head, t.proven = t.n-1, true
-			} else if !object.Pause(ctx, backoff) {
+			case err == nil:
+				return nil, t, nil
+			case object.OutcomeOf(err) == object.Denied || !object.Pause(ctx, backoff):
 				return nil, t, err
 			}
 		}
@@ -102,14 +104,19 @@ func (l *line) try(ctx context.Context) (tn *tenure, behind *ticket, err error) 
 // hold begins the lease of a ticket that is the head; nil if it is over already.
 func (l *line) hold(t *ticket) *tenure {
 	tn := &tenure{l: l, ticket: t, began: l.now()}
+	if tn.began.Longest(t.from) >= t.baton.claim-lease.Margin(t.baton.claim) {
+		return nil
+	}
+	// A renewal must not shorten the lease: one whose answer is lost would bind the others' patience and not our belief.
+	ttl := max(l.cfg.TTL, t.baton.claim)
 	tn.ctx, tn.over = context.WithCancel(l.cfg.Tasks.Context())
 	tn.keeper = lease.Keep(lease.Keeping{
 		Store:   l.store,
 		Tasks:   l.cfg.Tasks,
-		TTL:     l.cfg.TTL,
+		TTL:     ttl,
 		Backoff: l.cfg.Backoff,
 		Fields: func(nonce string) map[string]string {
-			return map[string]string{keyRenewal: nonce, keyTTL: millis(l.cfg.TTL)}
+			return map[string]string{keyRenewal: nonce, keyTTL: millis(ttl)}
 		},
 		Nonce: func(md map[string]string) string { return md[keyRenewal] },
 		Renewed: func(attempts int) {
@@ -126,10 +133,6 @@ func (l *line) hold(t *ticket) *tenure {
 		From:    t.from,
 		Length:  t.baton.claim,
 	})
-	if tn.keeper.Err() != nil {
-		tn.over()
-		return nil
-	}
 	return tn
 }
 
@@ -166,6 +169,11 @@ func (tn *tenure) watch() {
 
 // watchGap is the pause between two looks for a successor early in a tenure; later it is a tenth of the tenure.
 const watchGap = 50 * time.Millisecond
+
+// leave remembers a ticket that an error parted us from: whoever queues here next finds it in the listing.
+func (l *line) leave(t *ticket) {
+	l.setTried(&attempt{n: t.n, nonce: t.nonce, base: t.baton, sent: t.first})
+}
 
 // awaited reports whether another process is known to wait behind us.
 func (tn *tenure) awaited() bool {

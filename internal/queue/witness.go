@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/gcsync/gcsync/internal/clock"
@@ -13,7 +14,7 @@ import (
 // locked for ever. So silence may also be proven by the service's own clock, which they share: the baton of a holder
 // that has renewed tells when it was last heard of; for one that never has, whoever saw it first leaves a witness, an
 // object whose creation time says "at this moment that baton was already the head's". A present moment on the same clock
-// is the creation time of anything just written. Twice the lease must lie between the two; the service promises no
+// is the creation time of anything just written, or the date of an answer. Twice the lease must lie between the two; the service promises no
 // more than rough agreement of its clocks.
 const longSilence = 2
 
@@ -36,15 +37,24 @@ func (l *line) testify() {
 	l.mu.Lock()
 	s := l.sighting
 	l.mu.Unlock()
-	if s.proven && s.next != 0 && s.rec.renewal == "" {
+	if !s.proven || s.next == 0 || s.rec.renewal != "" {
+		return
+	}
+	l.mu.Lock()
+	said := l.testified == ref{s.next, s.rec.Meta}
+	l.testified = ref{s.next, s.rec.Meta}
+	l.mu.Unlock()
+	if !said {
 		l.cfg.Tasks.Go(func(ctx context.Context) { l.witness(ctx, s.next, s.rec.Meta) })
 	}
 }
 
-// witness creates the witness of a baton that has never been renewed and returns the witness's creation time, and
-// whether that is now.
+// witness creates the witness of a baton that has never been renewed, in one attempt, and returns the witness's creation
+// time, and whether that is now.
 func (l *line) witness(ctx context.Context, next, meta int64) (created time.Time, now bool, err error) {
-	o, err := l.store.CreateResolved(ctx, l.path.witness(next, meta), l.stamp(), l.cfg.Backoff())
+	o, err := l.store.Create(ctx, l.path.witness(next, meta), object.Draft{
+		Metadata: map[string]string{keyNonce: object.NewNonce(), keyOwner: l.cfg.Owner},
+	})
 	switch object.OutcomeOf(err) {
 	case object.Applied:
 		l.event(WitnessLeft)
@@ -57,21 +67,25 @@ func (l *line) witness(ctx context.Context, next, meta int64) (created time.Time
 	return time.Time{}, false, err
 }
 
-func (l *line) stamp() object.Draft {
-	return object.Draft{Metadata: map[string]string{keyNonce: object.NewNonce(), keyOwner: l.cfg.Owner}}
+// present returns the time by the service's clock, if the head is still as it was read. A refused read tells it for
+// nothing over HTTP; over gRPC it takes an object to be written.
+func (l *line) present(ctx context.Context, head *record) (now time.Time, unchanged bool, err error) {
+	v := head.Version
+	v.Meta++
+	_, err = l.store.GetIf(ctx, head.Name, v)
+	var refused *object.Error
+	if object.OutcomeOf(err) != object.Refused || !errors.As(err, &refused) {
+		return time.Time{}, false, err
+	}
+	if !refused.Date.IsZero() {
+		return refused.Date, true, nil
+	}
+	now, err = l.store.Stamp(ctx, string(l.path)+dirWitnesses+object.NewNonce(), l.cfg.Backoff())
+	return now, err == nil, err
 }
 
-// present returns the time by the service's clock, which takes an object to be written.
-func (l *line) present(ctx context.Context) (time.Time, error) {
-	draft := l.stamp()
-	name := string(l.path) + dirWitnesses + draft.Metadata[keyNonce]
-	o, err := l.store.CreateResolved(ctx, name, draft, l.cfg.Backoff())
-	if err != nil {
-		return time.Time{}, err
-	}
-	l.cfg.Tasks.Go(func(ctx context.Context) { l.store.Delete(ctx, name, object.Version{Gen: o.Gen}) })
-	return o.Created, nil
-}
+// witnessAge is how old a witness must be before it is taken for a leftover: far older than any claim worth proving.
+const witnessAge = 24 * time.Hour
 
 // sweepWitnesses deletes, in the background, what witnesses of long ago are left.
 func (l *line) sweepWitnesses(now time.Time) {
@@ -81,7 +95,7 @@ func (l *line) sweepWitnesses(now time.Time) {
 			return
 		}
 		for _, o := range old {
-			if o.Metadata[keyNonce] != "" && now.Sub(o.Created) > sweepAge+longSilence*l.cfg.Claim {
+			if o.Metadata[keyNonce] != "" && now.Sub(o.Created) > witnessAge {
 				if l.store.Delete(ctx, o.Name, o.Version) == nil {
 					l.event(Swept, "witness", o.Name)
 				}
@@ -94,8 +108,16 @@ func (l *line) sweepWitnesses(now time.Time) {
 type suspicion struct {
 	head, next ref
 	meta       int64
+	lease      time.Duration
 	since      clock.Instant // since when it is seen so
-	stamped    clock.Instant // when the service's clock was last asked
+	seen       clock.Instant // when it was last seen so
+}
+
+// suspicious reports whether a holder was seen to be silent so lately that this is worth remembering.
+func (l *line) suspicious() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.suspect != nil && l.now().Since(l.suspect.seen) < longSilence*l.suspect.lease
 }
 
 // clear removes the holder that stands in the way of a caller who does not wait, if it can be proven dead at once. It
@@ -126,8 +148,9 @@ func (l *line) silent(ctx context.Context, head, next *record) (bool, error) {
 	now := l.now()
 	l.mu.Lock()
 	if s := l.suspect; s == nil || s.head != head.id() || s.next != next.id() || s.meta != head.Meta {
-		l.suspect = &suspicion{head: head.id(), next: next.id(), meta: head.Meta, since: now}
+		l.suspect = &suspicion{head: head.id(), next: next.id(), meta: head.Meta, lease: head.lease(), since: now}
 	}
+	l.suspect.seen = now
 	s := *l.suspect
 	l.mu.Unlock()
 	if head.Sent.Since(s.since) >= head.lease() {
@@ -142,16 +165,6 @@ func (l *line) silent(ctx context.Context, head, next *record) (bool, error) {
 			return false, err
 		}
 	}
-	// To ask for the time costs a write, so a process asks once in half a lease.
-	if !s.stamped.IsZero() && now.Since(s.stamped) < head.lease()/2 {
-		return false, nil
-	}
-	present, err := l.present(ctx)
-	if err != nil {
-		return false, err
-	}
-	l.mu.Lock()
-	l.suspect.stamped = now
-	l.mu.Unlock()
-	return present.Sub(from) >= longSilence*head.lease(), nil
+	present, unchanged, err := l.present(ctx, head)
+	return unchanged && present.Sub(from) >= longSilence*head.lease(), err
 }

@@ -1,0 +1,122 @@
+package gcsync_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"sync"
+
+	"cloud.google.com/go/storage"
+
+	"github.com/gcsync/gcsync"
+	"github.com/gcsync/gcsync/gcstest"
+	"github.com/gcsync/gcsync/lease"
+)
+
+// exampleBucket stands for storage.NewClient(ctx) and its Bucket: the examples run on a bucket in memory.
+func exampleBucket() *storage.BucketHandle {
+	srv := gcstest.New(gcstest.Model{})
+	srv.CreateBucket("my-bucket", gcstest.BucketConfig{})
+	return srv.Client(nil).Bucket("my-bucket")
+}
+
+func Example() {
+	ctx := context.Background()
+	c, err := gcsync.New(exampleBucket(), nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close(ctx)
+
+	err = c.Mutex("jobs/rebuild").Do(ctx, func(ctx context.Context) error {
+		fmt.Println("the only one in the fleet")
+		return ctx.Err() // ctx ends if the lock is lost
+	})
+	if errors.Is(err, gcsync.ErrLost) {
+		log.Fatal("somebody else may have been inside as well: ", err)
+	}
+	// Output: the only one in the fleet
+}
+
+func ExampleMutex() {
+	ctx := context.Background()
+	bucket := exampleBucket()
+
+	// Two clients, as on two machines; each would have a storage client of its own.
+	var instances sync.WaitGroup
+	visits := 0
+	for range 2 {
+		instances.Go(func() {
+			c, err := gcsync.New(bucket, nil)
+			if err != nil {
+				log.Fatal(err)
+			}
+			defer c.Close(ctx)
+			mu := c.Mutex("counter")
+			for range 5 {
+				if err := mu.Lock(ctx); err != nil {
+					log.Fatal(err)
+				}
+				visits++
+				if err := mu.Unlock(ctx); err != nil {
+					log.Fatal(err)
+				}
+			}
+		})
+	}
+	instances.Wait()
+	fmt.Println(visits)
+	// Output: 10
+}
+
+func ExampleMutex_TryLock() {
+	ctx := context.Background()
+	bucket := exampleBucket()
+	first, _ := gcsync.New(bucket, nil)
+	defer first.Close(ctx)
+	second, _ := gcsync.New(bucket, nil)
+	defer second.Close(ctx)
+
+	ok, err := first.Mutex("nightly").TryLock(ctx)
+	fmt.Println(ok, err)
+	ok, err = second.Mutex("nightly").TryLock(ctx)
+	fmt.Println(ok, err)
+	// Output:
+	// true <nil>
+	// false <nil>
+}
+
+// A resource that remembers the greatest token refuses a holder that was paused and does not know that it is too late.
+func ExampleMutex_Do_fencing() {
+	ctx := context.Background()
+	c, _ := gcsync.New(exampleBucket(), nil)
+	defer c.Close(ctx)
+
+	var greatest int64 // in a database: UPDATE ... SET fence = $1 WHERE fence <= $1
+	write := func(token int64) bool {
+		if token < greatest {
+			return false
+		}
+		greatest = token
+		return true
+	}
+
+	var old int64
+	mu := c.Mutex("report")
+	for range 2 {
+		mu.Do(ctx, func(ctx context.Context) error {
+			token, _ := lease.TokenFrom(ctx)
+			fmt.Println("written:", write(token))
+			if old == 0 {
+				old = token
+			}
+			return nil
+		})
+	}
+	fmt.Println("written with the old token:", write(old))
+	// Output:
+	// written: true
+	// written: true
+	// written with the old token: false
+}
