@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"cloud.google.com/go/storage"
+	"github.com/cenkalti/backoff/v4"
 
 	"github.com/gcsync/gcsync"
 	"github.com/gcsync/gcsync/gcstest"
@@ -361,6 +362,31 @@ func TestDeadlineCountsFromTheSend(t *testing.T) {
 			b.Errorf("the old holder stopped believing %v before the new one began, want about a tenth of the TTL", spare)
 		}
 		b.unlock(y.Mutex("m"))
+		x.Mutex("m").Unlock(b.Context())
+	})
+}
+
+// A ticket whose create was answered late counts from the first attempt: the others have timed it since then.
+func TestLeaseCountsFromTheFirstAttempt(t *testing.T) {
+	inBubble(t, gcstest.Model{}, func(b *bed) {
+		y := b.host("y")
+		x := b.host("x", func(o *gcsync.Options) {
+			o.Backoff = func() backoff.BackOff { return backoff.NewConstantBackOff(100 * time.Millisecond) }
+		})
+		x.faults.Script(gcstest.On(gcstest.Insert, ticket("m", 1)), gcstest.Fault{Kind: gcstest.LoseAnswer})
+		blind := x.faults.Always(gcstest.On(gcstest.Get, ticket("m", 1)), gcstest.Fault{Kind: gcstest.Refuse, Status: 503})
+		time.AfterFunc(9500*time.Millisecond, blind)
+		xgot := make(chan struct{})
+		go func() { b.lock(x.Mutex("m")); close(xgot) }()
+		time.Sleep(time.Second)
+		b.lock(y.Mutex("m"))
+		synctest.Wait()
+		if l := x.Mutex("m").Lease(); l != nil && l.Err() == nil {
+			b.Errorf("both believe; the late one for %v more", time.Until(l.Deadline()))
+		}
+		time.Sleep(time.Second)
+		b.unlock(y.Mutex("m"))
+		<-xgot
 		x.Mutex("m").Unlock(b.Context())
 	})
 }

@@ -1,6 +1,7 @@
 package gcsync_test
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -45,7 +46,7 @@ func newReferee(w *world) *referee {
 
 func (r *referee) fail(format string, args ...any) {
 	r.w.logf("VIOLATION: "+format, args...)
-	r.w.t.Errorf("seed %d: "+format, append([]any{r.w.seed}, args...)...)
+	r.w.convict(fmt.Sprintf(format, args...))
 }
 
 // acquiring is called before a machine tries to get a name. The function that it returns is called with what came of

@@ -1,6 +1,8 @@
 package gcsync
 
 import (
+	"time"
+
 	"github.com/cenkalti/backoff/v4"
 
 	"github.com/gcsync/gcsync/internal/object"
@@ -24,5 +26,18 @@ func (b Backoff) internal() func() object.Backoff {
 	if b == nil {
 		b = DefaultBackoff
 	}
-	return func() object.Backoff { return b() }
+	return func() object.Backoff { return &retries{policy: b} }
+}
+
+// retries is the policy of one call, made when the first pause is needed: most calls need none.
+type retries struct {
+	policy Backoff
+	state  backoff.BackOff
+}
+
+func (r *retries) NextBackOff() time.Duration {
+	if r.state == nil {
+		r.state = r.policy()
+	}
+	return r.state.NextBackOff()
 }

@@ -106,6 +106,9 @@ type world struct {
 
 	kind func(*machine) locks
 
+	convict  func(verdict string) // what becomes of a violation
+	patience time.Duration        // for which everybody who is alive must have got every name in the end; 0: never mind
+
 	mu       sync.Mutex
 	timeline bytes.Buffer
 	machines []*machine
@@ -134,6 +137,8 @@ const bucket = "bucket"
 
 func newWorld(t *testing.T, seed uint64, kind func(*machine) locks, hits *branches) *world {
 	w := &world{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), kind: kind, hits: hits, start: time.Now()}
+	w.patience = 5 * time.Minute
+	w.convict = func(verdict string) { t.Errorf("seed %d: %s", seed, verdict) }
 	model := gcstest.Model{Seed: seed}
 	if w.rng.IntN(4) > 0 {
 		model.Median, model.P99 = 30*time.Millisecond, 120*time.Millisecond
@@ -184,11 +189,17 @@ func (w *world) run() {
 	}
 	w.mu.Unlock()
 	for _, m := range w.machines {
+		if w.patience == 0 {
+			m.stop()
+		}
 		m.work.Wait()
 	}
 	for _, m := range w.machines {
 		for _, name := range w.names {
-			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+			if w.patience == 0 {
+				break
+			}
+			ctx, cancel := context.WithTimeout(context.Background(), w.patience)
 			if h, err := m.locks.take(ctx, name, false); err != nil {
 				w.ref.fail("machine %d does not get %s though all is well: %v", m.id, name, err)
 			} else if err := h.unlock(ctx); err != nil && !errors.Is(err, gcsync.ErrUnconfirmed) {

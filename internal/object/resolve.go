@@ -3,7 +3,10 @@ package object
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"time"
+
+	"github.com/gcsync/gcsync/internal/clock"
 )
 
 // KeyNonce is the metadata key of the nonce that tells a writer's own object from another's.
@@ -56,8 +59,17 @@ func (s *Store) CreateResolved(ctx context.Context, name string, d Draft, b Back
 	if OutcomeOf(err) != Indeterminate {
 		return o, err
 	}
-	unknown := err
-	first := err.(*Error).Sent
+	return s.Resolve(ctx, name, d, err, b)
+}
+
+// Resolve is the second half of CreateResolved: it finds out what became of a first attempt that ended with the error
+// unknown, and repeats it if need be.
+func (s *Store) Resolve(ctx context.Context, name string, d Draft, unknown error, b Backoff) (Object, error) {
+	var first clock.Instant
+	var e *Error
+	if errors.As(unknown, &e) {
+		first = e.Sent
+	}
 	for {
 		o, err := s.Get(ctx, name)
 		switch OutcomeOf(err) {

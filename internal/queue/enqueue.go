@@ -8,7 +8,6 @@ import (
 
 	"github.com/gcsync/gcsync/internal/clock"
 	"github.com/gcsync/gcsync/internal/object"
-	"github.com/gcsync/gcsync/lease"
 )
 
 // MismatchError says that the clients of one name do not agree on what it is.
@@ -93,7 +92,16 @@ func (l *line) create(ctx context.Context, end *tail, backoff object.Backoff) (*
 	n := end.base.n + 1
 	draft := l.draft(end.base)
 	try := &attempt{n: n, nonce: draft.Metadata[keyNonce], base: end.base, sent: l.now()}
-	o, err := l.createThrough(ctx, l.path.ticket(n), draft, backoff)
+	// The first attempt is seen through when ctx ends meanwhile, for as long as a request may take: what is cut off on its
+	// way may arrive all the same, and then nobody knows of it.
+	name, first := l.path.ticket(n), ctx
+	if ctx.Err() == nil {
+		first = l.cfg.Tasks.Context()
+	}
+	o, err := l.store.Create(first, name, draft)
+	if object.OutcomeOf(err) == object.Indeterminate {
+		o, err = l.store.Resolve(ctx, name, draft, err, backoff)
+	}
 	switch object.OutcomeOf(err) {
 	case object.Applied:
 		l.setTried(nil)
@@ -106,23 +114,9 @@ func (l *line) create(ctx context.Context, end *tail, backoff object.Backoff) (*
 		l.event(CreateRefused)
 		l.setTried(try)
 		return nil, nil
-	case object.Indeterminate:
-		l.setTried(try)
 	}
+	l.setTried(try)
 	return nil, err
-}
-
-// createThrough creates an object and sees the create through when ctx ends meanwhile, for as long as a request may take:
-// what is cut off on its way may arrive all the same, and then nobody knows of it.
-func (l *line) createThrough(ctx context.Context, name string, draft object.Draft, backoff object.Backoff) (object.Object, error) {
-	if ctx.Err() != nil {
-		return l.store.Create(ctx, name, draft) // says that it was not sent
-	}
-	through, cancel := context.WithCancel(l.cfg.Tasks.Context())
-	defer cancel()
-	stop := context.AfterFunc(ctx, func() { l.cfg.Tasks.AfterFunc(lease.RequestTimeout(l.cfg.Claim), func(context.Context) { cancel() }) })
-	defer stop()
-	return l.store.CreateResolved(through, name, draft, backoff)
 }
 
 func newTicket(rec *record, first clock.Instant, end *tail) *ticket {

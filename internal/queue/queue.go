@@ -14,7 +14,7 @@
 //
 // # What may go wrong, and what is done about it
 //
-//   - The answer of a create is lost: the object carries a nonce, and is read back ([object.Store.CreateResolved]).
+//   - The answer of a create is lost: the object carries a nonce, and is read back ([object.Store.Resolve]).
 //   - A create arrives so late that its number was used and freed: the ticket verifies, after it is made, that the one
 //     it was built on is still there ([line.verify]).
 //   - The holder dies: whoever is next deletes its baton once it has been silent for its whole lease, by the observer's
@@ -22,8 +22,8 @@
 //   - A waiter dies: nobody notices until it is the head; then it is a holder that died.
 //   - A holder is paused: it counts its lease from before the request that gave it, less a margin ([lease.Keeper]).
 //
-// The files follow the steps: tail, enqueue, await, expire, tenure; witness and try serve callers who do not wait; the
-// Gate is the queue inside one process.
+// The files follow the steps: tail, enqueue, await, expire, tenure; witness serves callers who do not wait; gate and
+// handoff are the queue inside one process.
 package queue
 
 import (

@@ -1,0 +1,262 @@
+package gcsync_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// mutant is the code with one thing broken on purpose. It exists only in an overlay of the build that the test makes.
+type mutant struct {
+	name     string
+	file     string
+	old, new string
+	run      string // the tests that must catch it; empty: the simulated schedules
+}
+
+var mutants = []mutant{
+	{
+		name: "no verification",
+		file: "internal/queue/enqueue.go",
+		old:  "\t\tcase object.Missing:\n\t\t\treturn l.unbuilt(ctx, t, backoff)\n\t\tcase object.Denied:",
+		new:  "\t\tcase object.Missing:\n\t\t\tt.grand, t.head, t.proven = t.baton.prev, t.n-1, true\n\t\t\treturn true, nil\n\t\tcase object.Denied:",
+	},
+	{
+		name: "ghost deleted without a listing",
+		file: "internal/queue/enqueue.go",
+		old:  "if last || recs[i+1].n == t.n+1 && recs[i+1].prev == t.Gen {",
+		new:  "if false && last {",
+	},
+	{
+		name: "the highest ticket may be a ghost",
+		file: "internal/queue/enqueue.go",
+		old:  "if last || recs[i+1].n == t.n+1 && recs[i+1].prev == t.Gen {",
+		new:  "if !last && recs[i+1].n == t.n+1 && recs[i+1].prev == t.Gen {",
+	},
+	{
+		name: "head not proven before expiry",
+		file: "internal/queue/expire.go",
+		old:  "\tif w.t.proven {\n\t\treturn nil\n\t}",
+		new:  "\tif w.t.proven = true; w.t.proven {\n\t\treturn nil\n\t}",
+	},
+	{
+		name: "expiry timed from before the proof",
+		file: "internal/queue/expire.go",
+		old:  "\tif w.sure.After(since) {\n\t\tsince = w.sure\n\t}",
+		new:  "",
+		run:  "TestExpiryIsTimedFromTheProof",
+	},
+	{
+		name: "probed tail without the pin",
+		file: "internal/queue/tail.go",
+		old:  "\t\tif err != nil || o.Gen != pin.gen {\n\t\t\tbreak\n\t\t}",
+		new:  "\t\t_, _ = o, err",
+	},
+	{
+		name: "bootstrap taken back whenever somebody is there",
+		file: "internal/queue/tail.go",
+		old:  "len(recs) > 1 && recs[0].id() == (ref{0, zero.Gen}) && !(recs[1].n == 1 && recs[1].prev == zero.Gen)",
+		new:  "len(recs) > 1 && recs[0].id() == (ref{0, zero.Gen})",
+	},
+	{
+		name: "bootstrap never taken back",
+		file: "internal/queue/tail.go",
+		old:  "!(recs[1].n == 1 && recs[1].prev == zero.Gen)",
+		new:  "false",
+	},
+	{
+		name: "deadline from the answer",
+		file: "lease/keeper.go",
+		old:  "k.rec.From, k.rec.Length = k.sent[nonce], k.how.TTL",
+		new:  "k.rec.From, k.rec.Length = k.how.Store.Clock().Now(), k.how.TTL",
+		run:  "TestDeadlineCountsFromTheSend",
+	},
+	{
+		name: "lease from the last attempt to create",
+		file: "internal/object/resolve.go",
+		old:  "\t\t\to.Sent = first\n\t\t\ts.usage.resolved.Add(1)\n\t\t\treturn o, nil\n\t\tcase Missing:",
+		new:  "\t\t\ts.usage.resolved.Add(1)\n\t\t\treturn o, nil\n\t\tcase Missing:",
+		run:  "TestLeaseCountsFromTheFirstAttempt",
+	},
+	{
+		name: "lease from the grant",
+		file: "internal/queue/tenure.go",
+		old:  "From:    t.from,",
+		new:  "From:    l.now(),",
+	},
+	{
+		name: "own claim instead of the predecessor's",
+		file: "internal/queue/tenure.go",
+		old:  "Length:  t.baton.claim,",
+		new:  "Length:  l.cfg.Claim,",
+	},
+	{
+		name: "renewal shortens the lease",
+		file: "internal/queue/tenure.go",
+		old:  "ttl := max(l.cfg.TTL, t.baton.claim)",
+		new:  "ttl := l.cfg.TTL",
+		run:  "TestRenewalNeverShortensTheLease",
+	},
+	{
+		name: "any nonce is ours",
+		file: "internal/object/resolve.go",
+		old:  "if o.Metadata[KeyNonce] != d.Metadata[KeyNonce] {",
+		new:  "if false {",
+	},
+	{
+		name: "a refusal is a loss, whoever's nonce is there",
+		file: "lease/keeper.go",
+		old:  "\tcase mine:",
+		new:  "\tcase mine && false:",
+		run:  "TestLostAnswerOfRenewal",
+	},
+	{
+		name: "precondition on metageneration alone",
+		file: "internal/object/object.go",
+		old:  "return storage.Conditions{GenerationMatch: v.Gen, MetagenerationMatch: v.Meta}",
+		new:  "if v.Meta != 0 {\n\t\treturn storage.Conditions{MetagenerationMatch: v.Meta}\n\t}\n\treturn storage.Conditions{GenerationMatch: v.Gen}",
+	},
+	{
+		name: "renewed after it was lost",
+		file: "lease/keeper.go",
+		old:  "\tk.check() // an answer that comes after the deadline extends nothing\n\tif k.err != nil {\n\t\treturn true\n\t}",
+		new:  "\tk.err = nil",
+	},
+	{
+		name: "release before belief ends",
+		file: "internal/queue/tenure.go",
+		old:  "err := tn.keeper.Stop(cause)",
+		new:  "err := tn.keeper.Err(); time.AfterFunc(time.Second, func() { tn.keeper.Stop(cause) })",
+	},
+	{
+		name: "no limit on local passes",
+		file: "internal/queue/tenure.go",
+		old:  "return !tn.awaited() || tn.passes <= passLimit && tn.l.now().Since(tn.began) < passTime",
+		new:  "return true",
+		run:  "TestMutexLocalPassesAreLimited",
+	},
+	{
+		name: "one token for all local passes",
+		file: "internal/queue/tenure.go",
+		old:  "tn.keeper.Grant(tn.ticket.token(tn.passes))",
+		new:  "tn.keeper.Grant(tn.ticket.token(0))",
+	},
+	{
+		name: "a create in flight is forgotten on cancellation",
+		file: "internal/queue/tenure.go",
+		old:  "\t\t\t\tif ctx.Err() != nil {\n\t\t\t\t\tl.abandonTried()\n\t\t\t\t}",
+		new:  "",
+		run:  "TestCloseAtEveryStep",
+	},
+	{
+		name: "abandoned obeyed before the head is proven",
+		file: "internal/queue/expire.go",
+		old:  "\tif !s.proven {\n\t\treturn false, nil\n\t}",
+		new:  "\tif !s.proven && !rec.abandoned {\n\t\treturn false, nil\n\t}",
+	},
+	{
+		name: "a ghost is taken for the one ahead",
+		file: "internal/queue/await.go",
+		old:  "\t\t\t\tif a.o.Gen != t.grand {\n\t\t\t\t\tw.advance(n+1, a.o.Received)\n\t\t\t\t\treturn nil\n\t\t\t\t}",
+		new:  "",
+	},
+	{
+		name: "Unlock after a loss releases whoever holds it now",
+		file: "internal/queue/tenure.go",
+		old:  "err := l.removeAll(ctx, tn.ticket.n-1, object.Version{Gen: tn.ticket.baton.Gen})",
+		new: "err := l.removeAll(ctx, tn.ticket.n-1, object.Version{Gen: tn.ticket.baton.Gen})\n" +
+			"\tif o, e := l.get(ctx, tn.ticket.n); e == nil && tn.keeper.Err() != lease.ErrReleased {\n" +
+			"\t\tl.removeAll(ctx, tn.ticket.n, o.Version)\n\t}",
+		run: "TestPausedHolder",
+	},
+}
+
+// mutantSeeds is how many schedules a mutant may take to be caught.
+const mutantSeeds = 3000
+
+// TestMutantsAreCaught breaks the code in every way that the design fears, one at a time, and wants each to be caught. It
+// compiles the tests once per mutant, so it runs only when asked to.
+func TestMutantsAreCaught(t *testing.T) {
+	if os.Getenv("GCSYNC_MUTANTS") == "" {
+		t.Skip("set GCSYNC_MUTANTS=1 to run it: it takes some minutes")
+	}
+	var table bytes.Buffer
+	defer func() { t.Logf("\n| mutant | caught by | schedules |\n|---|---|---|\n%s", table.String()) }()
+	for _, m := range mutants {
+		t.Run(m.name, func(t *testing.T) {
+			by, seeds := m.hunt(t)
+			if by == "" {
+				t.Error("survived")
+			}
+			fmt.Fprintf(&table, "| %s | %s | %s |\n", m.name, by, seeds)
+		})
+	}
+}
+
+var (
+	failedTest = regexp.MustCompile(`(?m)^\s*--- FAIL: (Test\w+)`)
+	violation  = regexp.MustCompile(`seed (\d+): (.*)`)
+)
+
+// hunt builds the tests with the mutant in place and reports what caught it.
+func (m mutant) hunt(t *testing.T) (by, seeds string) {
+	dir := t.TempDir()
+	source, err := os.ReadFile(m.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Count(string(source), m.old) != 1 {
+		t.Fatalf("%s does not have exactly one\n%s", m.file, m.old)
+	}
+	mutated, overlay, binary := filepath.Join(dir, "mutated.go"), filepath.Join(dir, "overlay.json"), filepath.Join(dir, "tests")
+	if err := os.WriteFile(mutated, []byte(strings.Replace(string(source), m.old, m.new, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	replace, err := json.Marshal(map[string]map[string]string{"Replace": {abs(t, m.file): mutated}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(overlay, replace, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("go", "test", "-c", "-vet=off", "-overlay", overlay, "-o", binary, ".").CombinedOutput(); err != nil {
+		t.Fatalf("the mutant does not compile: %v\n%s", err, out)
+	}
+	run := m.run
+	if run == "" {
+		run = "TestSimulation"
+	}
+	start := time.Now()
+	out, err := exec.Command(binary, "-test.timeout", "10m", "-test.run", "^"+run+"$", "-sim.count", fmt.Sprint(mutantSeeds)).CombinedOutput()
+	if err == nil {
+		return "", ""
+	}
+	t.Logf("caught after %v", time.Since(start).Round(time.Second))
+	if v := violation.FindSubmatch(out); v != nil && m.run == "" {
+		return "`TestSimulation`: " + generic(string(v[2])), string(v[1])
+	}
+	if f := failedTest.FindSubmatch(out); f != nil {
+		return "`" + string(f[1]) + "`", "-"
+	}
+	return "it hangs, or crashes", "-"
+}
+
+// generic takes the particulars out of a violation.
+func generic(s string) string {
+	return regexp.MustCompile(`^name-\d: `).ReplaceAllString(regexp.MustCompile(`\d{4,}`).ReplaceAllString(s, "N"), "")
+}
+
+func abs(t *testing.T, file string) string {
+	path, err := filepath.Abs(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
