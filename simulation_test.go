@@ -174,7 +174,7 @@ func (w *world) run() {
 	for i := range 2 + w.rng.IntN(4) {
 		w.machines = append(w.machines, w.boot(i))
 	}
-	end := time.Duration(10+w.rng.IntN(30)) * time.Second
+	end := time.Duration(5+w.rng.IntN(25)) * time.Second
 	w.logf("%d machines, %v, until %v", len(w.machines), w.names, end)
 	w.torment(end)
 
@@ -193,6 +193,9 @@ func (w *world) run() {
 			m.stop()
 		}
 		m.work.Wait()
+	}
+	if w.rng.IntN(10) == 0 {
+		time.Sleep(25 * time.Hour) // until what was left behind is old enough to be swept
 	}
 	for _, m := range w.machines {
 		for _, name := range w.names {
@@ -356,7 +359,7 @@ func (w *world) profile() gcstest.Profile {
 // torment lets disasters happen until the end.
 func (w *world) torment(end time.Duration) {
 	for {
-		time.Sleep(time.Duration(w.rng.Int64N(int64(6 * time.Second))))
+		time.Sleep(time.Duration(w.rng.Int64N(int64(5 * time.Second))))
 		if time.Since(w.start) >= end {
 			return
 		}
