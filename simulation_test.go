@@ -9,9 +9,11 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -42,16 +44,20 @@ func TestSimulation(t *testing.T) {
 		count = 200
 	}
 	var hits branches
-	const batches = 4
+	var begun atomic.Int64
 	t.Run("seeds", func(t *testing.T) {
-		for b := range batches {
-			t.Run(fmt.Sprint(b), func(t *testing.T) {
+		for range runtime.GOMAXPROCS(0) {
+			t.Run("", func(t *testing.T) {
 				t.Parallel()
-				for i := b; i < count && !t.Failed(); i += batches {
-					if i%1000 == 999 {
-						fmt.Fprintf(os.Stderr, "%s: %d of %d schedules, up to seed %d\n", time.Now().Format(time.TimeOnly), i+1, count, *firstSeed+uint64(i))
+				for !t.Failed() {
+					i := begun.Add(1) - 1
+					if i >= int64(count) {
+						return
 					}
 					seed := *firstSeed + uint64(i)
+					if i%1000 == 0 && i > 0 {
+						fmt.Fprintf(os.Stderr, "%s: %d of %d schedules begun, next seed %d\n", time.Now().Format(time.TimeOnly), i, count, seed)
+					}
 					synctest.Test(t, func(t *testing.T) { newWorld(t, seed, newMutexes, &hits).run() })
 					if t.Failed() {
 						t.Logf("replay: go test -run TestSimulation -sim.seed %d -sim.count 1 -v .", seed)
