@@ -17,6 +17,7 @@
 //
 //   - A lease cannot stop a process that was paused beyond it from acting on what it believed before. Only the resource
 //     can, by refusing a fencing token smaller than the greatest it has seen ([lease.TokenFrom], [lease.Lease.Token]).
+//     Package fence makes an object in a bucket do so.
 //   - Clocks may be wrong, but they must not run more than one percent too fast or too slow.
 //   - Deleting or changing the objects of a name while it is in use, by hand or by a lifecycle rule, voids all of it.
 //     To wipe them, stop every client first and wait for a minute.

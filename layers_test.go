@@ -23,7 +23,7 @@ var layers = map[string][]string{
 	"":                    {"internal/clock", "internal/object", "internal/queue", "internal/tasks", "lease"},
 	"gcstest":             {},
 	"gcstest/conformance": {"gcstest"},
-	"fence":               {"internal/clock", "internal/object", "lease"},
+	"fence":               {"internal/object", "lease"},
 	"bench":               {"", "gcstest", "lease"},
 }
 

@@ -4,9 +4,9 @@
 // # Guarantee
 //
 // The object carries the greatest fencing token that it has seen, in its metadata under [MetadataKey]. Once [Seal] has
-// returned for a token, no [Object.Write] under an older token succeeds, not even one that was sent before and is still
-// on its way. So a holder that seals before it reads loses no update to its predecessors, whatever pauses, and none of
-// its predecessors' acknowledged updates is lost to it:
+// returned for a token, no [Object.Write] under an older token is applied any more, not even one that was sent before
+// and is still on its way. So among holders that seal before they read, no acknowledged update is ever lost, whoever is
+// paused and for how long:
 //
 //	err := mutex.Do(ctx, func(ctx context.Context) error {
 //		token, _ := lease.TokenFrom(ctx)

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"slices"
 	"strconv"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -23,9 +25,17 @@ const name = "state.json"
 // world is a service with one bucket, and what has changed the guarded object so far.
 type world struct {
 	*testing.T
-	server  *gcstest.Server
-	changes []gcstest.Record // successful ones
-	seed    uint64
+	server *gcstest.Server
+	seed   uint64
+
+	mu  sync.Mutex
+	log []gcstest.Record // successful changes
+}
+
+func (w *world) changes() []gcstest.Record {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.log)
 }
 
 func inBubble(t *testing.T, m gcstest.Model, f func(w *world)) {
@@ -38,7 +48,9 @@ func inBubble(t *testing.T, m gcstest.Model, f func(w *world)) {
 			switch r.Kind {
 			case gcstest.Insert, gcstest.Patch, gcstest.Delete:
 				if r.Status < 300 {
-					w.changes = append(w.changes, r)
+					w.mu.Lock()
+					defer w.mu.Unlock()
+					w.log = append(w.log, r)
 				}
 			}
 		})
@@ -57,6 +69,12 @@ func (w *world) machine() *machine {
 	w.seed++
 	f := gcstest.NewFaults(w.seed)
 	w.Cleanup(f.Close)
+	f.Always(func(op gcstest.Op) bool {
+		if op.Attempt > 1 {
+			w.Errorf("the client has retried a %v by itself", op.Kind)
+		}
+		return false
+	}, gcstest.Fault{})
 	return &machine{Faults: f, w: w, bucket: w.server.Client(f).Bucket("b")}
 }
 

@@ -139,7 +139,7 @@ func (r *run) judge(w *world) (sum tally) {
 		w.Error(b)
 	}
 	var newest int64
-	for _, c := range w.changes {
+	for _, c := range w.changes() {
 		token, _ := strconv.ParseInt(c.Metadata[fence.MetadataKey], 10, 64)
 		if token < newest {
 			w.Errorf("the object went from token %d back to %d", newest, token)

@@ -10,7 +10,7 @@ import (
 )
 
 // Seal puts the token on the object called name and returns the object as it was sealed. From then on no write under an
-// older token succeeds. Seal first, then read: what was read before may be changed by an older holder until the seal.
+// older token is applied. Seal first, then read: what was read before may be changed by an older holder until the seal.
 //
 // An object that is not there is created with [Options.Initial]; one that nobody has sealed yet is sealed as it is. Its
 // content is left alone. An equal token is the same holder's, whose earlier [Object] is then no longer good.

@@ -77,14 +77,14 @@ func TestSealWithMishaps(t *testing.T) {
 				kind = gcstest.Patch
 				w.foreign("old", nil)
 			}
-			before := len(w.changes)
+			before := len(w.changes())
 			m.Script(gcstest.On(kind, name), faults...)
 			m.Script(gcstest.On(gcstest.Get, name), gcstest.Fault{}, gcstest.Fault{Kind: gcstest.Reset})
 			o := m.seal(7)
 			w.write(o, "new")
 			time.Sleep(2 * time.Minute)
 			w.is("new", 7)
-			if n := len(w.changes) - before; n != 2 {
+			if n := len(w.changes()) - before; n != 2 {
 				w.Errorf("%d changes to seal and write, want 2", n)
 			}
 		})
@@ -118,8 +118,8 @@ func TestSealRacesToCreate(t *testing.T) {
 			}
 			w.write(sealed[racers], "newest")
 			w.is("newest", racers)
-			for i, c := range w.changes {
-				if c.Kind == gcstest.Insert && i > 0 && i < len(w.changes)-1 {
+			for i, c := range w.changes() {
+				if c.Kind == gcstest.Insert && i > 0 && i < len(w.changes())-1 {
 					t.Errorf("change %d is another creation", i)
 				}
 			}
@@ -137,14 +137,26 @@ func TestSealRefusesWhatIsNoToken(t *testing.T) {
 		}
 		for _, text := range []string{"", "banana", "-5", "0", "9223372036854775808", "7 "} {
 			w.foreign("old", map[string]string{fence.MetadataKey: text})
-			before := len(w.changes)
+			before := len(w.changes())
 			_, err := fence.Seal(w.Context(), m.bucket, name, 7, nil)
 			if err == nil || !strings.Contains(err.Error(), "gs://b/"+name) || !strings.Contains(err.Error(), fence.MetadataKey) {
 				t.Errorf("metadata %q: error %v, want one that names the object and the key", text, err)
 			}
-			if len(w.changes) != before {
+			if len(w.changes()) != before {
 				t.Errorf("metadata %q: the object was changed", text)
 			}
+		}
+	})
+}
+
+// What stands beside the token decides nothing, so that garbage there does no harm.
+func TestSealIgnoresGarbage(t *testing.T) {
+	inBubble(t, gcstest.Model{}, func(w *world) {
+		for _, garbage := range []string{"x:y", ":", "5", " 9 :: 99999999999999999999:z -1:", strings.Repeat("1:a ", 500)} {
+			w.foreign("old", map[string]string{fence.MetadataKey: "5", "gcsync-fence-writes": garbage, "gcsync-fence-seal": garbage})
+			o := w.machine().seal(7)
+			w.write(o, "new")
+			w.is("new", 7)
 		}
 	})
 }

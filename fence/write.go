@@ -18,11 +18,10 @@ import (
 //   - any other error, such as a permission that is missing or a context that had ended: not applied.
 //
 // After one of the three o is no longer good, and its calls return the same error; [Seal] again. After any other it is as
-// it was. Nil may come even when a newer holder has sealed the object meanwhile, if it did so after the write.
+// it was. Nil may come even when a newer holder has sealed or written the object meanwhile, if it did so after the write.
 func (o *Object) Write(ctx context.Context, data []byte) error {
 	if o.over == nil {
-		w := writing{Object: o, data: data, signed: o.mark}
-		w.signed.write, w.signed.from = object.NewNonce(), o.at.Gen
+		w := writing{Object: o, data: data, origin: origin{from: o.at.Gen, nonce: object.NewNonce()}}
 		if err := w.run(ctx); err != nil {
 			return fmt.Errorf("fence: write: %w", err)
 		}
@@ -35,14 +34,14 @@ func (o *Object) Write(ctx context.Context, data []byte) error {
 type writing struct {
 	*Object
 	data   []byte
-	signed mark
+	origin origin
 	open   bool // an attempt may have been applied, or may be yet
 }
 
 func (w *writing) run(ctx context.Context) error {
 	pause := w.g.opts.Backoff()
 	for {
-		s, err := w.g.replace(ctx, w.at, w.signed, w.data)
+		s, err := w.g.replace(ctx, w.at, w.at.after(w.origin), w.data)
 		switch object.OutcomeOf(err) {
 		case object.Applied:
 			w.at = s
@@ -75,7 +74,7 @@ func (w *writing) run(ctx context.Context) error {
 // far, and may be tried again on what w.at says now.
 func (w *writing) settle(s state) (done bool, err error) {
 	switch {
-	case s.write == w.signed.write:
+	case s.has(w.origin):
 		// Applied. But a newer holder may have sealed it since, and then this version is not ours to write on.
 		w.at = s
 		w.over = w.verdict(s)
@@ -89,9 +88,8 @@ func (w *writing) settle(s state) (done bool, err error) {
 		w.at = s
 		return false, nil
 	}
-	// Other content. If it replaced what we meant to replace, our write was not in between.
 	w.over = w.verdict(s)
-	if s.from != w.at.Gen {
+	if !s.excludes(w.origin) {
 		w.over = w.unknown(w.over)
 	}
 	return true, w.over

@@ -182,7 +182,7 @@ func dateOf(err error) time.Time {
 const (
 	adviceBucket      = "bucket not found: create it, or correct its name"
 	adviceCredentials = "not authenticated: check the credentials of the storage client"
-	adviceRetention   = "a retention policy or hold forbids it: use a bucket without one for locks"
+	adviceRetention   = "a retention policy or hold forbids it: use a bucket without one"
 )
 
 func advicePermission(op string) string {
