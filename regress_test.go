@@ -349,3 +349,115 @@ func TestOutageIsNotAnsweredWithAStorm(t *testing.T) {
 		b.within("Close", start, 0, time.Second)
 	})
 }
+
+// A client that was paused between its create and its verification finds the ticket that it was built on gone, and must
+// not take itself for a ghost: the ticket is somebody's baton by now, or the tail.
+func TestExpiredBeforeItWasVerified(t *testing.T) {
+	for _, followed := range []bool{true, false} {
+		inBubble(t, typical, func(b *bed) {
+			x, z := b.host("x"), b.host("z")
+			b.lock(z.Mutex("m"))
+			b.unlock(z.Mutex("m"))
+			// The answers of x's reads of its base get lost for as long as it takes the others to give x up.
+			heal := x.faults.Always(gcstest.On(gcstest.Get, ticket("m", 1)), gcstest.Fault{Kind: gcstest.Stall})
+			xgot := make(chan error, 1)
+			go func() { xgot <- x.Mutex("m").Lock(context.Background()) }()
+			time.Sleep(time.Second)
+			if followed {
+				b.lock(z.Mutex("m"))
+			} else {
+				for {
+					ok, err := z.Mutex("m").TryLock(b.Context())
+					if err != nil {
+						b.Fatal(err)
+					}
+					if ok {
+						break
+					}
+					time.Sleep(3 * time.Second)
+				}
+			}
+			heal()
+			held := z.Mutex("m").Lease()
+			time.Sleep(time.Minute)
+			if err := held.Err(); err != nil {
+				b.Errorf("followed %v: %v", followed, err)
+			}
+			b.unlock(z.Mutex("m"))
+			if err := <-xgot; err != nil {
+				b.Fatal(err)
+			}
+			if x.events.count(queue.ExpiredUnseen) != 1 || x.events.count(queue.GhostDeleted) != 0 {
+				b.Errorf("followed %v: expired unseen %d times, ghost deleted %d times", followed, x.events.count(queue.ExpiredUnseen), x.events.count(queue.GhostDeleted))
+			}
+			b.unlock(x.Mutex("m"))
+			b.unlocked("m")
+		})
+	}
+	// Nobody is behind, and the one that cleared it does not stay.
+	inBubble(t, typical, func(b *bed) {
+		x, z := b.host("x"), b.host("z")
+		b.lock(z.Mutex("m"))
+		b.unlock(z.Mutex("m"))
+		heal := x.faults.Always(gcstest.On(gcstest.Get, ticket("m", 1)), gcstest.Fault{Kind: gcstest.Stall})
+		z.faults.Always(gcstest.On(gcstest.Insert, "/t/"), gcstest.Fault{Kind: gcstest.Refuse, Status: 403})
+		xgot := make(chan error, 1)
+		go func() { xgot <- x.Mutex("m").Lock(context.Background()) }()
+		time.Sleep(time.Second)
+		for z.events.count(queue.SilenceProven) == 0 {
+			z.Mutex("m").TryLock(b.Context())
+			time.Sleep(3 * time.Second)
+		}
+		heal()
+		if err := <-xgot; err != nil {
+			b.Fatal(err)
+		}
+		if x.events.count(queue.Bootstrapped) != 0 || x.events.count(queue.ExpiredUnseen) != 1 {
+			b.Error("the tail was deleted, and the queue began anew")
+		}
+		b.unlock(x.Mutex("m"))
+	})
+}
+
+// Whoever finds the queue empty creates ticket 0. It must be taken back if the queue had come to life meanwhile, and must
+// not if others have built on it.
+func TestBootstrapRaces(t *testing.T) {
+	inBubble(t, typical, func(b *bed) {
+		x, y := b.host("x"), b.host("y")
+		x.faults.Script(gcstest.On(gcstest.Insert, ticket("m", 0)), gcstest.Fault{Kind: gcstest.Delay, Delay: 1500 * time.Millisecond})
+		xgot := make(chan error, 1)
+		go func() { xgot <- x.Mutex("m").Lock(context.Background()) }()
+		time.Sleep(100 * time.Millisecond)
+		for range 3 {
+			b.lock(y.Mutex("m"))
+			b.unlock(y.Mutex("m"))
+		}
+		if err := <-xgot; err != nil {
+			b.Fatal(err)
+		}
+		if x.events.count(queue.BootstrapUndone) != 1 {
+			b.Error("a late ticket 0 was not taken back")
+		}
+		b.unlock(x.Mutex("m"))
+		b.unlocked("m")
+	})
+	inBubble(t, typical, func(b *bed) {
+		x, y := b.host("x"), b.host("y")
+		// x looks again only when y has built on its ticket 0.
+		x.faults.Script(gcstest.On(gcstest.List, ""), gcstest.Fault{}, gcstest.Fault{Kind: gcstest.Delay, Delay: 1500 * time.Millisecond})
+		xgot := make(chan error, 1)
+		go func() { xgot <- x.Mutex("m").Lock(context.Background()) }()
+		time.Sleep(500 * time.Millisecond)
+		b.lock(y.Mutex("m"))
+		held := y.Mutex("m").Lease()
+		time.Sleep(time.Minute)
+		if err := held.Err(); err != nil {
+			b.Errorf("the first holder lost its baton: %v", err)
+		}
+		b.unlock(y.Mutex("m"))
+		if err := <-xgot; err != nil {
+			b.Fatal(err)
+		}
+		b.unlock(x.Mutex("m"))
+	})
+}

@@ -70,9 +70,11 @@ proctype World() {
        :: else -> flightBy = NP
        fi;
        flightN = none; flightB = 0 }
+#ifndef NOLAPSE
   :: atomic { running > 0 && lo < top && !over(gen[lo+1]) -> /* the lease of the first in line ends */
        end(gen[lo+1]);
        if :: held == gen[lo+1] -> held = 0 :: else fi }
+#endif
 #ifndef NOCLEAR
   :: atomic { running > 0 && lo < top && over(gen[lo+1]) ->  /* a release that was held up, or a caller of TryLock */
        del(lo, 0) }
@@ -115,15 +117,17 @@ idle:
   }
 
 #ifdef PROBE
-probe:
-  atomic {                              /* a candidate above my last ticket, and on the way there more of them */
-    j = mn + 1;
-    do :: j + 1 < MAXN -> j++ :: break od;
-    if :: gen[j] != 0 -> bg = gen[j]; pp = prv[j]; k = j + 1 :: else -> goto list fi }
+probe:                                  /* a candidate somewhere above my last ticket, the pin */
 #ifdef M_LINKS
-  atomic { if :: gen[k-2] == pp -> pp = 0 :: else -> goto list fi }
+  atomic {                              /* the reads are not one instant: the one below it first */
+    j = mn + 1; do :: j + 1 < MAXN -> j++ :: break od;
+    pp = gen[j-1]; if :: pp == 0 -> goto list :: else fi }
+  atomic { if :: gen[j] != 0 && prv[j] == pp -> bg = gen[j]; k = j + 1; pp = 0; j = 0 :: else -> goto list fi }
 #else
-  atomic { if :: gen[mn] == mg -> pp = 0 :: else -> goto list fi }  /* the pin */
+  atomic {
+    j = mn + 1; do :: j + 1 < MAXN -> j++ :: break od;
+    if :: gen[j] != 0 -> bg = gen[j]; k = j + 1; j = 0 :: else -> goto list fi }
+  atomic { if :: gen[mn] == mg -> skip :: else -> k = 0; bg = 0; goto list fi }  /* and then the pin */
 #endif
   goto create;
 #endif
@@ -196,11 +200,14 @@ undo:                                   /* list again: is the ticket 0 that I ma
     if :: gen[1] != 0 && prv[1] == g -> goto idle :: else fi;
 #endif
 #ifdef PAGED
-    if :: gen[1] != 0 -> goto ghost :: else fi }
+    if :: gen[1] != 0 -> goto ghost :: else fi }             /* the first page ends after 1, which was absent */
   atomic {
-#endif
+    j = MAXN; do :: j > 1 && gen[j] == 0 -> j-- :: else -> break od;
+    if :: j <= 1 -> j = 0; goto idle :: else -> j = 0 fi }
+#else
     j = MAXN; do :: j > 0 && gen[j] == 0 -> j-- :: else -> break od;
     if :: j == 0 -> goto idle :: else -> j = 0 fi }
+#endif
 #if defined(PAGED) && defined(RECHECK)
   atomic { if :: prv[1] == g -> goto idle :: else fi }
 #endif
@@ -235,17 +242,17 @@ verify:
     :: else
     fi;
 #ifdef PAGED
-    if                                                       /* the page ends here, or holds the whole answer */
-    :: gen[k+1] == 0 -> early = 1 
-    :: gen[k+1] != 0 -> goto ghost
-    fi }
+    if :: gen[k+1] != 0 -> goto ghost :: else fi }           /* the first page ends after k+1, which was absent */
   atomic {
-#endif
+    j = MAXN; do :: j > k + 1 && gen[j] == 0 -> j-- :: else -> break od;
+    if :: j <= k + 1 -> j = 0; goto idle :: else -> j = 0 fi }
+#else
 #ifndef M_NOTLAST
     j = MAXN; do :: j > k && gen[j] == 0 -> j-- :: else -> break od;
-    if :: j == k -> goto idle :: else -> j = 0 fi;           /* it is the highest: real */
+    if :: j == k -> j = 0; goto idle :: else -> j = 0 fi;    /* it is the highest: real */
 #endif
     skip }
+#endif
 #if defined(PAGED) && defined(RECHECK)
   atomic { if :: prv[k+1] == g -> goto idle :: else fi }     /* read the next once more before the deed */
 #endif

@@ -134,18 +134,18 @@ func (s *Store) Delete(ctx context.Context, name string, v Version) error {
 	return err
 }
 
-// List returns every object whose name begins with prefix, in the order of their names. It reads page by page, one
-// attempt and one timeout each.
-func (s *Store) List(ctx context.Context, prefix string) ([]Object, error) {
-	var all []Object
+// List returns every object whose name begins with prefix, in the order of their names, and in how many pages they came:
+// one attempt and one timeout each. A page is one moment, several are not.
+func (s *Store) List(ctx context.Context, prefix string) (all []Object, pages int, err error) {
 	for token := ""; ; {
 		page, next, err := s.list(ctx, prefix, token)
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		all = append(all, page...)
+		pages++
 		if next == "" {
-			return all, nil
+			return all, pages, nil
 		}
 		token = next
 	}

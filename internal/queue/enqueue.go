@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"time"
 
 	"github.com/gcsync/gcsync/internal/clock"
@@ -226,7 +227,7 @@ func (l *line) verify(ctx context.Context, t *ticket, backoff object.Backoff) (o
 // unbuilt deals with a ticket whose base is gone. Two things look like this. We may be a ghost: our create came so late
 // that the number had been used and freed, and must be removed before somebody takes it for the tail. Or we are real
 // and were expired before we got here; then others may have built on us, and removing the ticket would break the queue.
-// Only the listing tells: whoever is real is the highest number, or is linked to by the next.
+// Whoever is real is the highest number, or is linked to by the next.
 func (l *line) unbuilt(ctx context.Context, t *ticket, backoff object.Backoff) (bool, error) {
 	for {
 		recs, err := l.list(ctx)
@@ -236,20 +237,39 @@ func (l *line) unbuilt(ctx context.Context, t *ticket, backoff object.Backoff) (
 			}
 			continue
 		}
-		for i, r := range recs {
-			if r.id() != t.id() {
+		if r := find(recs, t.n); r == nil || r.Gen != t.Gen {
+			return false, nil // not there any more: nothing to undo
+		}
+		real := recs[len(recs)-1].n == t.n
+		if !real {
+			if real, err = l.linked(ctx, t.id()); err != nil {
+				if !retryable(err) || !object.Pause(ctx, backoff) {
+					return false, err
+				}
 				continue
 			}
-			last := i == len(recs)-1
-			if last || recs[i+1].n == t.n+1 && recs[i+1].prev == t.Gen {
-				l.event(ExpiredUnseen, "ticket", t.n)
-				return false, nil
-			}
-			l.event(GhostDeleted, "ticket", t.n)
-			return false, l.removeAll(ctx, t.n, object.Version{Gen: t.Gen})
 		}
-		return false, nil // not there any more: nothing to undo
+		if real {
+			l.event(ExpiredUnseen, "ticket", t.n)
+			return false, nil
+		}
+		l.event(GhostDeleted, "ticket", t.n)
+		return false, l.removeAll(ctx, t.n, object.Version{Gen: t.Gen})
 	}
+}
+
+// linked reads the next ticket and reports whether it was built on t. If t is real and something higher has been seen,
+// the next ticket is there, for tickets are deleted in order; so a read settles what a listing, whose pages are of
+// different moments, does not.
+func (l *line) linked(ctx context.Context, t ref) (bool, error) {
+	o, err := l.get(ctx, t.n+1)
+	switch object.OutcomeOf(err) {
+	case object.Applied:
+		return o.Metadata[keyPrev] == strconv.FormatInt(t.gen, 10), nil
+	case object.Missing:
+		return false, nil
+	}
+	return false, err
 }
 
 // retryable reports whether trying again may help.

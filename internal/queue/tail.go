@@ -137,7 +137,7 @@ func chain(recs []*record, top *record, gens map[int64]int64) int64 {
 // list returns the tickets in order. Objects that are not tickets are left out and left alone, unless they stand where
 // the tail should.
 func (l *line) list(ctx context.Context) ([]*record, error) {
-	objects, err := l.store.List(ctx, l.path.tickets())
+	objects, pages, err := l.store.List(ctx, l.path.tickets())
 	if err != nil {
 		return nil, err
 	}
@@ -156,7 +156,7 @@ func (l *line) list(ctx context.Context) ([]*record, error) {
 	if topmost != nil {
 		return nil, topmost
 	}
-	if clean {
+	if clean && pages == 1 { // else a ticket may seem to be missing from the chain
 		l.sweep(recs)
 	}
 	return recs, nil
@@ -184,11 +184,19 @@ func (l *line) bootstrap(ctx context.Context, backoff object.Backoff) error {
 			continue
 		}
 		// Ours is an intruder if it is there and something higher is, that was not built on it.
-		if len(recs) > 1 && recs[0].id() == (ref{0, zero.Gen}) && !(recs[1].n == 1 && recs[1].prev == zero.Gen) {
+		if len(recs) < 2 || recs[0].id() != (ref{0, zero.Gen}) {
+			return nil
+		}
+		real, err := l.linked(ctx, ref{0, zero.Gen})
+		switch {
+		case real:
+			return nil
+		case err == nil:
 			l.event(BootstrapUndone)
 			return l.removeAll(ctx, 0, object.Version{Gen: zero.Gen})
+		case !retryable(err) || !object.Pause(ctx, backoff):
+			return err
 		}
-		return nil
 	}
 }
 

@@ -2,7 +2,6 @@ package queue
 
 import (
 	"context"
-	"strconv"
 	"sync"
 	"time"
 
@@ -153,8 +152,7 @@ func (tn *tenure) watch() {
 	}
 	tn.watching = tn.l.cfg.Tasks.Go(func(ctx context.Context) {
 		for tn.ctx.Err() == nil {
-			o, err := tn.l.get(ctx, tn.ticket.n+1)
-			if err == nil && o.Metadata[keyPrev] == strconv.FormatInt(tn.ticket.Gen, 10) {
+			if behind, _ := tn.l.linked(ctx, tn.ticket.id()); behind {
 				tn.mu.Lock()
 				tn.successor = true
 				tn.mu.Unlock()

@@ -90,7 +90,7 @@ const witnessAge = 24 * time.Hour
 // sweepWitnesses deletes, in the background, what witnesses of long ago are left.
 func (l *line) sweepWitnesses(now time.Time) {
 	l.cfg.Tasks.Go(func(ctx context.Context) {
-		old, err := l.store.List(ctx, l.path.witnesses())
+		old, _, err := l.store.List(ctx, l.path.witnesses())
 		if err != nil {
 			return
 		}
