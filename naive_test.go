@@ -3,7 +3,6 @@ package gcsync_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strconv"
 	"testing"
 	"testing/synctest"
@@ -144,7 +143,7 @@ func TestNaiveLocksAreConvicted(t *testing.T) {
 					w.run()
 				})
 				if convicted != "" {
-					t.Log(fmt.Sprintf("seed %d: %s", seed, convicted))
+					t.Logf("seed %d: %s", seed, convicted)
 					return
 				}
 			}

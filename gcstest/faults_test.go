@@ -97,7 +97,7 @@ func TestGhostComesLate(t *testing.T) {
 		if w.exists("o") {
 			t.Error("the ghost came early")
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		if !w.exists("o") {
 			t.Error("the ghost did not come")

@@ -157,7 +157,7 @@ func TestSkew(t *testing.T) {
 		w.faults.Skew(offset, rate)
 		start := time.Now()
 		for _, age := range [...]time.Duration{0, 100 * time.Second, time.Hour} {
-			time.Sleep(start.Add(age).Sub(time.Now()))
+			time.Sleep(time.Until(start.Add(age)))
 			want := time.Now().Add(offset + time.Duration(rate*float64(age)))
 			name := age.String()
 			a := put(name)
@@ -183,7 +183,7 @@ func TestSkew(t *testing.T) {
 			t.Errorf("the service itself has %v, want %v", o.Updated, start)
 		}
 		w.faults.Skew(0, 0)
-		if a := put("right"); a.Updated.Sub(time.Now()).Abs() > time.Millisecond {
+		if a := put("right"); time.Until(a.Updated).Abs() > time.Millisecond {
 			t.Errorf("without skew it is %v", a.Updated)
 		}
 	})

@@ -195,21 +195,25 @@ resolve:
   fi;
 undo:                                   /* list again: is the ticket 0 that I made an intruder? */
   atomic {
-    if :: gen[0] != g -> goto idle :: else fi;
-#ifndef M_NAIVEBOOT
-    if :: gen[1] != 0 && prv[1] == g -> goto idle :: else fi;
-#endif
-#ifdef PAGED
+    if :: gen[0] != g -> goto idle :: else fi
+#ifdef M_ONELIST
+    ; if :: gen[1] != 0 && prv[1] == g -> goto idle :: else fi;
     if :: gen[1] != 0 -> goto ghost :: else fi }             /* the first page ends after 1, which was absent */
   atomic {
     j = MAXN; do :: j > 1 && gen[j] == 0 -> j-- :: else -> break od;
     if :: j <= 1 -> j = 0; goto idle :: else -> j = 0 fi }
 #else
+#ifdef PAGED
+  }
+  atomic {
+#else
+    ;
+#endif
     j = MAXN; do :: j > 0 && gen[j] == 0 -> j-- :: else -> break od;
     if :: j == 0 -> goto idle :: else -> j = 0 fi }
+#ifndef M_NAIVEBOOT
+  atomic { if :: prv[1] == g -> goto idle :: else fi };
 #endif
-#if defined(PAGED) && defined(RECHECK)
-  atomic { if :: prv[1] == g -> goto idle :: else fi }
 #endif
   goto ghost;
 
@@ -236,25 +240,27 @@ verify:
   goto ghost;
 #endif
   atomic {
-    if
-    :: gen[k] != g -> goto idle                              /* not there any more */
-    :: gen[k] == g && gen[k+1] != 0 && prv[k+1] == g -> goto idle  /* the next was built on it */
-    :: else
-    fi;
-#ifdef PAGED
+    if :: gen[k] != g -> goto idle :: else fi                /* not there any more */
+#ifdef M_ONELIST
+    ; if :: gen[k+1] != 0 && prv[k+1] == g -> goto idle :: else fi;
     if :: gen[k+1] != 0 -> goto ghost :: else fi }           /* the first page ends after k+1, which was absent */
   atomic {
     j = MAXN; do :: j > k + 1 && gen[j] == 0 -> j-- :: else -> break od;
     if :: j <= k + 1 -> j = 0; goto idle :: else -> j = 0 fi }
+  goto ghost;
 #else
+#ifdef PAGED
+  }
+  atomic {
+#else
+    ;
+#endif
 #ifndef M_NOTLAST
     j = MAXN; do :: j > k && gen[j] == 0 -> j-- :: else -> break od;
     if :: j == k -> j = 0; goto idle :: else -> j = 0 fi;    /* it is the highest: real */
 #endif
     skip }
-#endif
-#if defined(PAGED) && defined(RECHECK)
-  atomic { if :: prv[k+1] == g -> goto idle :: else fi }     /* read the next once more before the deed */
+  atomic { if :: prv[k+1] == g -> goto idle :: else fi };    /* the next, read by itself, was built on it: real */
 #endif
 
 ghost:

@@ -79,7 +79,7 @@ func (g *Gate) acquire(ctx context.Context, left func()) (*Hold, error) {
 			return nil, w.err
 		}
 		if g.holder == w.hold { // and not closed, or unlocked by somebody who has no business with it
-			if _, t := g.end(); t != nil {
+			if t, _ := g.end(); t != nil {
 				g.releaseLater(t)
 			}
 		}

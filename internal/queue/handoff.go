@@ -24,7 +24,7 @@ func (h *Hold) Release() error {
 		}
 		return ErrNotHeld
 	}
-	lost, t := g.end()
+	t, lost := g.end()
 	g.mu.Unlock()
 	defer h.left()
 	if lost == nil && t != nil {
@@ -64,13 +64,13 @@ func (g *Gate) releaseLater(t *tenure) {
 
 // end ends the turn of the holder: passes on, lingers, or drops the tenure, which is then the caller's to release. It
 // returns the error of a lease that was lost before. g.mu is held. The decision and the end of belief are one step.
-func (g *Gate) end() (lost error, dropped *tenure) {
+func (g *Gate) end() (dropped *tenure, lost error) {
 	g.holder = nil
 	t := g.tenure
 	if lost = t.keeper.Retire(); lost != nil {
 		g.giveUp(lost)
 		g.proceed()
-		return lost, nil
+		return nil, lost
 	}
 	switch {
 	case g.waiters.Len() > 0 && t.mayPass():
@@ -84,7 +84,7 @@ func (g *Gate) end() (lost error, dropped *tenure) {
 		dropped = g.drop(lease.ErrReleased)
 	}
 	g.proceed()
-	return nil, dropped
+	return dropped, nil
 }
 
 // busy reports whether this process has taken the name so often of late that it is worth keeping for a moment. g.mu is
