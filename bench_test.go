@@ -70,7 +70,8 @@ func check(tb testing.TB, err error) {
 }
 
 // rawCalls makes the requests that a warm Lock and Unlock come down to, with the storage client alone: create an
-// object, read the one before it, delete that.
+// object, read the one before it, delete that. Each has a timeout, as any caller must set one: the client has none over
+// HTTP.
 type rawCalls struct {
 	bucket *storage.BucketHandle
 	n      int64
@@ -89,7 +90,9 @@ func (r *rawCalls) object(n int64) *storage.ObjectHandle {
 }
 
 func (r *rawCalls) create(tb testing.TB) {
-	w := r.object(r.n).If(storage.Conditions{DoesNotExist: true}).NewWriter(context.Background())
+	ctx, cancel := context.WithTimeout(context.Background(), rawTimeout)
+	defer cancel()
+	w := r.object(r.n).If(storage.Conditions{DoesNotExist: true}).NewWriter(ctx)
 	w.ChunkSize = 0
 	w.CacheControl = "no-store"
 	w.ForceEmptyContentType = true
@@ -107,13 +110,19 @@ func (r *rawCalls) cycle(tb testing.TB) {
 	before, generation := r.object(r.n), r.last
 	r.n++
 	r.create(tb)
-	if _, err := before.Attrs(context.Background()); err != nil {
+	reading, cancel := context.WithTimeout(context.Background(), rawTimeout)
+	defer cancel()
+	if _, err := before.Attrs(reading); err != nil {
 		tb.Fatal(err)
 	}
-	if err := before.If(storage.Conditions{GenerationMatch: generation}).Delete(context.Background()); err != nil {
+	deleting, cancel := context.WithTimeout(context.Background(), rawTimeout)
+	defer cancel()
+	if err := before.If(storage.Conditions{GenerationMatch: generation}).Delete(deleting); err != nil {
 		tb.Fatal(err)
 	}
 }
+
+const rawTimeout = 2 * time.Second
 
 // BenchmarkLockUnlock is a warm Lock and Unlock that nobody competes for: three requests. Compare [BenchmarkRawCalls].
 func BenchmarkLockUnlock(b *testing.B) {

@@ -242,7 +242,7 @@ func (w *wait) doubt(ctx context.Context) error {
 				w.t.head, w.t.proven = min(low, w.t.n-2), false
 			}
 			w.step, w.guess = 0, clock.Instant{}
-			w.l.event(ChainLearned)
+			w.l.event(ChainLearned, none)
 			return nil
 		}
 	}

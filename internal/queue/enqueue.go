@@ -32,7 +32,7 @@ func (l *line) enqueue(ctx context.Context, only bool) (*ticket, error) {
 		var recs []*record
 		if round == 0 && l.outstanding() == nil {
 			if end = l.remembered(); end != nil {
-				l.event(BaseRemembered)
+				l.event(BaseRemembered, none)
 			} else if !only {
 				end = l.probed(ctx)
 			}
@@ -112,7 +112,7 @@ func (l *line) create(ctx context.Context, end *tail, backoff object.Backoff) (*
 		}
 		return newTicket(rec, o.Sent, end), nil
 	case object.Refused, object.Busy:
-		l.event(CreateRefused)
+		l.event(CreateRefused, none)
 		l.setTried(try)
 		return nil, nil
 	}
@@ -140,7 +140,7 @@ func (l *line) adopt(recs []*record) *ticket {
 	}
 	for _, r := range recs {
 		if r.n == try.n && r.nonce == try.nonce {
-			l.event(CreateAdopted, "ticket", r.n)
+			l.event(CreateAdopted, r.n)
 			end := &tail{base: try.base, gens: make(map[int64]int64)}
 			end.head = chain(recs, r, end.gens)
 			end.head = min(end.head, try.base.n)
@@ -250,10 +250,10 @@ func (l *line) unbuilt(ctx context.Context, t *ticket, backoff object.Backoff) (
 			}
 		}
 		if real {
-			l.event(ExpiredUnseen, "ticket", t.n)
+			l.event(ExpiredUnseen, t.n)
 			return false, nil
 		}
-		l.event(GhostDeleted, "ticket", t.n)
+		l.event(GhostDeleted, t.n)
 		return false, l.removeAll(ctx, t.n, object.Version{Gen: t.Gen})
 	}
 }

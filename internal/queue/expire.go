@@ -43,7 +43,7 @@ func (w *wait) silence(ctx context.Context, o object.Object) (again bool, err er
 	gone, err := w.l.remove(ctx, rec.n, rec.Version)
 	switch {
 	case gone:
-		w.l.event(event, "holder", w.holder(s), "ticket", rec.n+1, "silent_for", w.l.now().Since(s.since))
+		w.l.event(event, rec.n+1, "previous owner", w.holder(s), "silent for", w.l.now().Since(s.since))
 		w.advance(rec.n+1, w.l.now())
 		return true, nil
 	case err == nil: // the version has changed: read again

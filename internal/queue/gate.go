@@ -86,7 +86,7 @@ func (g *Gate) acquire(ctx context.Context, left func()) (*Hold, error) {
 	default:
 		g.waiters.Remove(place)
 		if g.queuing && g.waiters.Len() == 0 {
-			g.l.event(Orphaned)
+			g.l.event(Orphaned, none)
 			g.l.testify()
 		}
 	}
@@ -121,7 +121,7 @@ func (g *Gate) proceed() {
 // begin makes the lease the current turn. g.mu is held.
 func (g *Gate) begin(granted *lease.Lease, left func()) *Hold {
 	if g.tenure.passes > 1 {
-		g.l.event(Passed)
+		g.l.event(Passed, none)
 	}
 	g.holder = &Hold{gate: g, lease: granted, left: left}
 	g.taken[0], g.taken[1] = g.taken[1], g.l.now()

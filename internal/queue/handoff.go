@@ -75,10 +75,10 @@ func (g *Gate) end() (dropped *tenure, lost error) {
 	switch {
 	case g.waiters.Len() > 0 && t.mayPass():
 	case g.waiters.Len() > 0:
-		g.l.event(PassLimit)
+		g.l.event(PassLimit, none)
 		dropped = g.drop(lease.ErrReleased)
 	case g.busy() && !t.awaited() && t.passes <= maxPasses:
-		g.l.event(Lingered)
+		g.l.event(Lingered, none)
 		g.linger = g.l.cfg.Tasks.AfterFunc(g.l.cfg.Linger, func(context.Context) { g.settle(t, false) })
 	default:
 		dropped = g.drop(lease.ErrReleased)
@@ -104,7 +104,7 @@ func (g *Gate) settle(t *tenure, cut bool) {
 		return
 	}
 	if cut {
-		g.l.event(LingerCut)
+		g.l.event(LingerCut, none)
 	}
 	g.giveUp(lease.ErrReleased)
 }

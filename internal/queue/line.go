@@ -114,14 +114,16 @@ func (l *line) removeAll(ctx context.Context, n int64, v object.Version) error {
 		if gone || object.OutcomeOf(err) == object.Denied {
 			return err
 		}
-		l.event(DeleteRetried)
+		l.event(DeleteRetried, none)
 		if !object.Pause(ctx, backoff) {
 			return err
 		}
 	}
 }
 
-func (l *line) event(e Event, args ...any) {
+// event tells whoever listens that a branch of the protocol was taken, with ticket n or with none. It is on the way of
+// every Lock, so it costs nothing while nobody listens.
+func (l *line) event(e Event, n int64, args ...any) {
 	if l.cfg.Event != nil {
 		l.cfg.Event(e, string(l.path))
 	}
@@ -129,7 +131,14 @@ func (l *line) event(e Event, args ...any) {
 	if e.surprising() {
 		level = slog.LevelWarn
 	}
-	if l.cfg.Logger.Enabled(context.Background(), level) {
-		l.cfg.Logger.Log(context.Background(), level, "gcsync: "+e.String(), append([]any{"queue", l.store.URL(string(l.path))}, args...)...)
+	if !l.cfg.Logger.Enabled(context.Background(), level) {
+		return
 	}
+	if n != none {
+		args = append(args, "ticket", n)
+	}
+	l.cfg.Logger.Log(context.Background(), level, "gcsync: "+e.String(), append([]any{"queue", l.store.URL(string(l.path))}, args...)...)
 }
+
+// none is no ticket's number.
+const none = -1

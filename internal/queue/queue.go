@@ -120,7 +120,15 @@ func (q *Queue) turn(kind, name string, take func(g *Gate, left func()) (*Hold, 
 	if err != nil {
 		return nil, err
 	}
-	left := sync.OnceFunc(func() { q.leave(name, e) })
+	gone := false
+	left := func() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		if !gone {
+			gone = true
+			q.leave(name, e)
+		}
+	}
 	h, err := take(e.gate, left)
 	if h == nil {
 		left()
@@ -149,9 +157,8 @@ func (q *Queue) enter(kind, name string) (*entry, error) {
 	return e, nil
 }
 
+// leave notes that one less needs the gate. q.mu is held.
 func (q *Queue) leave(name string, e *entry) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
 	e.users--
 	e.idle = q.cfg.Store.Clock().Now()
 	q.prune(name, e, 2*freshness)

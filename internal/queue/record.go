@@ -65,47 +65,49 @@ func (e *ForeignError) Error() string {
 
 // parse reads a ticket. It fails with a *ForeignError on anything that this package did not write.
 func (l *line) parse(o object.Object) (*record, error) {
-	foreign := func(format string, args ...any) error {
-		return &ForeignError{URL: l.store.URL(o.Name), Why: fmt.Sprintf(format, args...)}
-	}
 	r := &record{Object: o}
-	var ok bool
-	if r.n, ok = l.path.number(o.Name); !ok {
-		return nil, foreign("the name is not a number of %d digits", digits)
+	if why := r.read(l.path); why != "" {
+		return nil, &ForeignError{URL: l.store.URL(o.Name), Why: why}
 	}
-	md := o.Metadata
+	return r, nil
+}
+
+// read fills in r from its object, or says why it is no ticket.
+func (r *record) read(p Path) (why string) {
+	var ok bool
+	if r.n, ok = p.number(r.Name); !ok {
+		return fmt.Sprintf("the name is not a number of %d digits", digits)
+	}
+	md := r.Metadata
 	if r.nonce = md[keyNonce]; r.nonce == "" {
-		return nil, foreign("no %q in its metadata", keyNonce)
+		return fmt.Sprintf("no %q in its metadata", keyNonce)
 	}
 	r.kind, r.renewal = md[keyKind], md[keyRenewal]
 	_, r.abandoned = md[keyGone]
-
-	var err error
-	duration := func(key string) time.Duration {
-		ms, e := strconv.ParseInt(md[key], 10, 64)
-		d := time.Duration(ms) * time.Millisecond
-		if e != nil || ms > lease.MaxLength.Milliseconds() || lease.CheckLength(d) != nil {
-			err = foreign("%s is %q, not a plausible number of milliseconds", key, md[key])
+	for _, d := range [...]struct {
+		key string
+		to  *time.Duration
+	}{{keyTTL, &r.ttl}, {keyClaim, &r.claim}} {
+		ms, err := strconv.ParseInt(md[d.key], 10, 64)
+		*d.to = time.Duration(ms) * time.Millisecond
+		if err != nil || ms > lease.MaxLength.Milliseconds() || lease.CheckLength(*d.to) != nil {
+			return fmt.Sprintf("%s is %q, not a plausible number of milliseconds", d.key, md[d.key])
 		}
-		return d
 	}
-	number := func(key string) int64 {
-		n, e := strconv.ParseInt(md[key], 10, 64)
-		if e != nil || n <= 0 {
-			err = foreign("%s is %q, not a positive number", key, md[key])
-		}
-		return n
-	}
-	r.ttl, r.claim = duration(keyTTL), duration(keyClaim)
 	if r.n == 0 {
-		r.base = o.Created.UnixMilli()
-	} else {
-		r.prev, r.base = number(keyPrev), number(keyBase)
+		r.base = r.Created.UnixMilli()
+		return ""
 	}
-	if err != nil {
-		return nil, err
+	for _, d := range [...]struct {
+		key string
+		to  *int64
+	}{{keyPrev, &r.prev}, {keyBase, &r.base}} {
+		var err error
+		if *d.to, err = strconv.ParseInt(md[d.key], 10, 64); err != nil || *d.to <= 0 {
+			return fmt.Sprintf("%s is %q, not a positive number", d.key, md[d.key])
+		}
 	}
-	return r, nil
+	return ""
 }
 
 // draft is the ticket that follows base; nil for ticket 0.

@@ -85,10 +85,10 @@ func (l *line) probed(ctx context.Context) *tail {
 		for ; i > 0 && answers[i-1].out == object.Applied && answers[i-1].rec.Gen == answers[i].rec.prev; i-- {
 			t.gens[answers[i-1].rec.n] = answers[i-1].rec.Gen
 		}
-		l.event(BaseProbed)
+		l.event(BaseProbed, none)
 		return t
 	}
-	l.event(ProbeMissed)
+	l.event(ProbeMissed, none)
 	return nil
 }
 
@@ -111,7 +111,7 @@ func (l *line) listed(ctx context.Context, backoff object.Backoff) (*tail, []*re
 		top := recs[len(recs)-1]
 		t := &tail{base: top, gens: make(map[int64]int64)}
 		t.head = chain(recs, top, t.gens)
-		l.event(BaseListed)
+		l.event(BaseListed, none)
 		return t, recs, nil
 	}
 }
@@ -168,7 +168,7 @@ func (l *line) bootstrap(ctx context.Context, backoff object.Backoff) error {
 	zero, err := l.store.CreateResolved(ctx, l.path.ticket(0), l.draft(nil), backoff)
 	switch object.OutcomeOf(err) {
 	case object.Applied:
-		l.event(Bootstrapped)
+		l.event(Bootstrapped, none)
 	case object.Refused, object.Busy:
 		object.Sleep(ctx, l.jitter(0)) // somebody else does it
 		return nil
@@ -192,7 +192,7 @@ func (l *line) bootstrap(ctx context.Context, backoff object.Backoff) error {
 		case real:
 			return nil
 		case err == nil:
-			l.event(BootstrapUndone)
+			l.event(BootstrapUndone, none)
 			return l.removeAll(ctx, 0, object.Version{Gen: zero.Gen})
 		case !retryable(err) || !object.Pause(ctx, backoff):
 			return err
@@ -229,7 +229,7 @@ func (l *line) sweep(recs []*record) {
 	l.cfg.Tasks.Go(func(ctx context.Context) {
 		for _, r := range old {
 			if gone, _ := l.remove(ctx, r.n, r.Version); gone {
-				l.event(Swept, "ticket", r.n)
+				l.event(Swept, r.n)
 			}
 		}
 	})

@@ -41,7 +41,7 @@ func (l *line) take(ctx context.Context, t *ticket) (*tenure, error) {
 		}
 		err := l.await(ctx, t)
 		if err == errExpired {
-			l.event(Requeued, "ticket", t.n)
+			l.event(Requeued, t.n)
 			t = nil
 			continue
 		}
@@ -54,11 +54,11 @@ func (l *line) take(ctx context.Context, t *ticket) (*tenure, error) {
 			return nil, err
 		}
 		if tn := l.hold(t); tn != nil {
-			l.event(Granted, "ticket", t.n, "waited", l.now().Since(t.first))
+			l.event(Granted, t.n)
 			return tn, nil
 		}
 		// We were the head without knowing it for so long that others may have given us up: too late to believe.
-		l.event(Requeued, "ticket", t.n)
+		l.event(Requeued, t.n)
 		if err := l.removeAll(ctx, t.n-1, object.Version{Gen: t.baton.Gen}); err != nil {
 			return nil, err
 		}
@@ -90,10 +90,10 @@ func (l *line) try(ctx context.Context) (tn *tenure, behind *ticket, err error) 
 			}
 		}
 		if tn := l.hold(t); tn != nil {
-			l.event(Granted, "ticket", t.n)
+			l.event(Granted, t.n)
 			return tn, nil, nil
 		}
-		l.event(Requeued, "ticket", t.n)
+		l.event(Requeued, t.n)
 		if err := l.removeAll(ctx, t.n-1, object.Version{Gen: t.baton.Gen}); err != nil {
 			return nil, nil, err
 		}
@@ -119,12 +119,12 @@ func (l *line) hold(t *ticket) *tenure {
 		},
 		Nonce: func(md map[string]string) string { return md[keyRenewal] },
 		Renewed: func(attempts int) {
-			l.event(Renewed)
+			l.event(Renewed, t.n)
 			if attempts > 1 {
-				l.event(RenewalRetried, "attempts", attempts)
+				l.event(RenewalRetried, t.n, "attempts", attempts)
 			}
 		},
-		Lost: func(err error) { l.event(Lost, "error", err) },
+		Lost: func(err error) { l.event(Lost, t.n, "error", err) },
 	}, lease.Record{
 		Name:    l.path.ticket(t.n - 1),
 		Version: t.baton.Version,
@@ -217,7 +217,7 @@ func (tn *tenure) release(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	l.event(Released, "ticket", tn.ticket.n)
+	l.event(Released, tn.ticket.n)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.memory.ticket == tn.ticket {
@@ -256,7 +256,7 @@ func (l *line) abandon(t *ticket) {
 		_, err := l.store.Patch(ctx, l.path.ticket(t.n-1), v, map[string]string{keyGone: "1"})
 		switch object.OutcomeOf(err) {
 		case object.Applied:
-			l.event(GivenUp, "ticket", t.n)
+			l.event(GivenUp, t.n)
 			return
 		case object.Refused: // the service touched it, or an attempt of ours was applied after all
 			o, err := l.get(ctx, t.n-1)

@@ -57,7 +57,7 @@ func (l *line) witness(ctx context.Context, next, meta int64) (created time.Time
 	})
 	switch object.OutcomeOf(err) {
 	case object.Applied:
-		l.event(WitnessLeft)
+		l.event(WitnessLeft, none)
 		l.sweepWitnesses(o.Created)
 		return o.Created, true, nil
 	case object.Refused:
@@ -97,7 +97,7 @@ func (l *line) sweepWitnesses(now time.Time) {
 		for _, o := range old {
 			if o.Metadata[keyNonce] != "" && now.Sub(o.Created) > witnessAge {
 				if l.store.Delete(ctx, o.Name, o.Version) == nil {
-					l.event(Swept, "witness", o.Name)
+					l.event(Swept, none, "witness", o.Name)
 				}
 			}
 		}
@@ -139,7 +139,7 @@ func (l *line) clear(ctx context.Context, head, next *record) (bool, error) {
 		if head.abandoned {
 			event = AbandonedObeyed
 		}
-		l.event(event, "holder", next.Metadata[keyOwner], "ticket", next.n)
+		l.event(event, next.n, "owner", next.Metadata[keyOwner])
 	}
 	return gone, err
 }
