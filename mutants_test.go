@@ -19,6 +19,7 @@ type mutant struct {
 	file     string
 	old, new string
 	run      string // the tests that must catch it; empty: the simulated schedules
+	in       string // their package; empty: this one
 }
 
 var mutants = []mutant{
@@ -126,6 +127,8 @@ var mutants = []mutant{
 		file: "internal/object/object.go",
 		old:  "return storage.Conditions{GenerationMatch: v.Gen, MetagenerationMatch: v.Meta}",
 		new:  "if v.Meta != 0 {\n\t\treturn storage.Conditions{MetagenerationMatch: v.Meta}\n\t}\n\treturn storage.Conditions{GenerationMatch: v.Gen}",
+		run:  "TestDefect1DoubleHoldByABA",
+		in:   "./lease", // the queue uses each name once, and does not mind
 	},
 	{
 		name: "renewed after it was lost",
@@ -230,7 +233,7 @@ func (m mutant) hunt(t *testing.T) (by, seeds string) {
 	if err := os.WriteFile(overlay, replace, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.Command("go", "test", "-c", "-vet=off", "-overlay", overlay, "-o", binary, ".").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "test", "-c", "-vet=off", "-overlay", overlay, "-o", binary, "./"+m.in).CombinedOutput(); err != nil {
 		t.Fatalf("the mutant does not compile: %v\n%s", err, out)
 	}
 	run := m.run
@@ -238,7 +241,11 @@ func (m mutant) hunt(t *testing.T) (by, seeds string) {
 		run = "TestSimulation"
 	}
 	start := time.Now()
-	out, err := exec.Command(binary, "-test.timeout", "10m", "-test.run", "^"+run+"$", "-sim.count", fmt.Sprint(mutantSeeds)).CombinedOutput()
+	args := []string{"-test.timeout", "10m", "-test.run", "^" + run + "$"}
+	if m.run == "" {
+		args = append(args, "-sim.count", fmt.Sprint(mutantSeeds))
+	}
+	out, err := exec.Command(binary, args...).CombinedOutput()
 	if err == nil {
 		return "", ""
 	}
