@@ -133,14 +133,17 @@ var mutants = []mutant{
 	{
 		name: "renewed after it was lost",
 		file: "lease/keeper.go",
-		old:  "\tk.check() // an answer that comes after the deadline extends nothing\n\tif k.err != nil {\n\t\treturn true\n\t}",
+		old:  "\tk.check() // an answer that comes after the deadline extends nothing\n\tif k.err != nil {\n\t\treturn over\n\t}",
 		new:  "\tk.err = nil",
+		run:  "Test(LostIsFinal|Suspend.*)",
+		in:   "./lease",
 	},
 	{
 		name: "release before belief ends",
 		file: "internal/queue/tenure.go",
 		old:  "err := tn.keeper.Stop(cause)",
-		new:  "err := tn.keeper.Err(); time.AfterFunc(time.Second, func() { tn.keeper.Stop(cause) })",
+		new:  "err := tn.keeper.Err()\n\ttime.AfterFunc(time.Second, func() { tn.keeper.Stop(cause) })",
+		run:  "TestBeliefEndsBeforeTheRelease",
 	},
 	{
 		name: "no limit on local passes",

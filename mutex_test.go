@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -166,6 +167,35 @@ func TestMutexUnlockIgnoresCancellation(t *testing.T) {
 		}
 		b.unlocked("m")
 	})
+}
+
+// Whoever still looks at a lease when the lock is given up, by Unlock or by Close, sees it over before the service does.
+func TestBeliefEndsBeforeTheRelease(t *testing.T) {
+	for _, closing := range []bool{false, true} {
+		inBubble(t, typical, func(b *bed) {
+			h := b.host("x")
+			b.lock(h.Mutex("m"))
+			time.Sleep(5 * time.Second)
+			l := h.Mutex("m").Lease()
+			var deleted atomic.Bool
+			b.srv.Observe(func(r gcstest.Record) {
+				if r.Kind == gcstest.Delete {
+					deleted.Store(true)
+					if l.Err() == nil {
+						b.Errorf("closing %v: the baton is deleted and the lease still believed", closing)
+					}
+				}
+			})
+			if closing {
+				h.Close(b.Context())
+			} else {
+				h.Mutex("m").Unlock(b.Context())
+			}
+			if !deleted.Load() {
+				b.Error("nothing was deleted")
+			}
+		})
+	}
 }
 
 func TestMutexDo(t *testing.T) {
