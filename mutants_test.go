@@ -65,8 +65,8 @@ var mutants = []mutant{
 	{
 		name: "bootstrap taken back whenever somebody is there",
 		file: "internal/queue/tail.go",
-		old:  "\t\tcase real:\n\t\t\treturn nil\n\t\tcase err == nil:\n\t\t\tl.event(BootstrapUndone)",
-		new:  "\t\tcase real && false:\n\t\t\treturn nil\n\t\tcase err == nil:\n\t\t\tl.event(BootstrapUndone)",
+		old:  "\t\tcase real:\n\t\t\treturn nil\n\t\tcase err == nil:\n\t\t\tl.event(BootstrapUndone, none)",
+		new:  "\t\tcase real && false:\n\t\t\treturn nil\n\t\tcase err == nil:\n\t\t\tl.event(BootstrapUndone, none)",
 		run:  "TestBootstrapRaces",
 	},
 	{
