@@ -310,6 +310,7 @@ func TestPausedHolder(t *testing.T) {
 		if err := x.Mutex("m").Unlock(b.Context()); !errors.Is(err, gcsync.ErrLost) {
 			b.Errorf("Unlock after the pause = %v, want ErrLost", err)
 		}
+		time.Sleep(time.Minute) // for whatever that Unlock has set in motion
 		if err := y.Mutex("m").Lease().Err(); err != nil {
 			b.Errorf("the late Unlock took the lock from its new holder: %v", err)
 		}
@@ -736,5 +737,35 @@ func TestCallersHandleIsLeftAlone(t *testing.T) {
 			b.Errorf("the caller's own read was not retried: %v", err)
 		}
 		c.Close(b.Context())
+	})
+}
+
+// A renewal that is answered when the lease is over has come too late, though the service has carried it out: what was
+// announced as lost stays lost.
+func TestLateAnswerDoesNotReviveALease(t *testing.T) {
+	inBubble(t, typical, func(b *bed) {
+		x := b.host("x", func(o *gcsync.Options) {
+			o.Backoff = func() backoff.BackOff { return backoff.NewConstantBackOff(100 * time.Millisecond) }
+		})
+		b.lock(x.Mutex("m"))
+		l := x.Mutex("m").Lease()
+		allow := x.faults.Always(gcstest.On(gcstest.Patch, ""), gcstest.Fault{Kind: gcstest.Refuse, Status: 503})
+		time.Sleep(time.Until(l.Deadline()) - time.Second)
+		renewed := make(chan struct{}, 1)
+		b.srv.Observe(func(r gcstest.Record) {
+			if r.Kind == gcstest.Patch && r.Status == 200 {
+				renewed <- struct{}{}
+			}
+		})
+		allow()
+		<-renewed
+		x.faults.Pause() // the answer is on its way
+		<-l.Done()
+		time.Sleep(time.Second)
+		x.faults.Resume()
+		time.Sleep(time.Second)
+		if err := x.Mutex("m").Unlock(b.Context()); !errors.Is(err, gcsync.ErrLost) {
+			b.Errorf("Unlock = %v, want ErrLost", err)
+		}
 	})
 }
