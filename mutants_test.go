@@ -179,8 +179,8 @@ var mutants = []mutant{
 	{
 		name: "Unlock after a loss releases whoever holds it now",
 		file: "internal/queue/tenure.go",
-		old:  "err := l.removeAll(ctx, tn.ticket.n-1, object.Version{Gen: tn.ticket.baton.Gen})",
-		new: "err := l.removeAll(ctx, tn.ticket.n-1, object.Version{Gen: tn.ticket.baton.Gen})\n" +
+		old:  "gone, err := l.remove(ctx, tn.ticket.n-1, object.Version{Gen: tn.ticket.baton.Gen})",
+		new: "gone, err := l.remove(ctx, tn.ticket.n-1, object.Version{Gen: tn.ticket.baton.Gen})\n" +
 			"\tif o, e := l.get(ctx, tn.ticket.n); e == nil && tn.keeper.Err() != lease.ErrReleased {\n" +
 			"\t\tl.removeAll(ctx, tn.ticket.n, o.Version)\n\t}",
 		run: "TestPausedHolder",

@@ -38,9 +38,7 @@ func (h *Hold) Release() error {
 func (g *Gate) release(t *tenure) error {
 	var err error
 	if !g.l.cfg.Tasks.Do(func(ctx context.Context) {
-		ctx, cancel := context.WithTimeout(ctx, lease.RequestTimeout(g.l.cfg.TTL))
-		defer cancel()
-		err = t.release(ctx)
+		err = t.release(ctx, lease.RequestTimeout(g.l.cfg.TTL))
 	}) {
 		return lease.ErrUnconfirmed // closed: what was to be released is left to its lease
 	}
@@ -54,9 +52,7 @@ func (g *Gate) release(t *tenure) error {
 // releaseLater does it in the background, for as long as there is anything to gain from it.
 func (g *Gate) releaseLater(t *tenure) {
 	g.l.cfg.Tasks.Go(func(ctx context.Context) {
-		ctx, cancel := context.WithTimeout(ctx, t.keeper.Record().Length)
-		defer cancel()
-		if err := t.release(ctx); err != nil {
+		if err := t.release(ctx, t.keeper.Record().Length); err != nil {
 			g.l.cfg.Logger.Debug("gcsync: not released", "queue", g.l.store.URL(string(g.l.path)), "error", err)
 		}
 	})

@@ -209,11 +209,16 @@ func (tn *tenure) stop(cause error) error {
 	return err
 }
 
-// release deletes the baton, which makes the next ticket the head. It ends when that is done or ctx ends; the lease
-// frees the name at the latest.
-func (tn *tenure) release(ctx context.Context) error {
+// release deletes the baton, which makes the next ticket the head. It ends when that is done, or some time after the
+// first attempt has failed; the lease frees the name at the latest.
+func (tn *tenure) release(ctx context.Context, patience time.Duration) error {
 	l := tn.l
-	err := l.removeAll(ctx, tn.ticket.n-1, object.Version{Gen: tn.ticket.baton.Gen})
+	gone, err := l.remove(ctx, tn.ticket.n-1, object.Version{Gen: tn.ticket.baton.Gen})
+	if !gone && object.OutcomeOf(err) != object.Denied {
+		ctx, cancel := context.WithTimeout(ctx, patience)
+		defer cancel()
+		err = l.removeAll(ctx, tn.ticket.n-1, object.Version{Gen: tn.ticket.baton.Gen})
+	}
 	if err != nil {
 		return err
 	}
