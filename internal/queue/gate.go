@@ -60,6 +60,19 @@ func (g *Gate) acquire(ctx context.Context, left func()) (*Hold, error) {
 	}
 	w := &waiter{left: left, ready: make(chan struct{})}
 	place := g.waiters.PushBack(w)
+	if ctx.Done() == nil && g.waiters.Len() == 1 && g.tenure == nil && !g.queuing && g.holder == nil {
+		// We cannot leave before the ticket is the head, so we may as well see to it ourselves.
+		g.queuing = true
+		g.mu.Unlock()
+		if !g.l.cfg.Tasks.Do(func(context.Context) { g.seek(nil) }) {
+			g.mu.Lock()
+			g.queuing = false
+			g.fail(g.closed)
+			g.mu.Unlock()
+		}
+		<-w.ready
+		return w.hold, w.err
+	}
 	g.proceed()
 	if g.tenure != nil {
 		g.tenure.watch() // the holder will want to know whether to pass on to us or to another process
@@ -134,25 +147,27 @@ func (g *Gate) begin(granted *lease.Lease, left func()) *Hold {
 // queue gets a ticket to the head, in the background. g.mu is held.
 func (g *Gate) queue(t *ticket) {
 	g.queuing = true
-	ok := g.l.cfg.Tasks.Go(func(context.Context) {
-		tn, err := g.l.take(g.l.cfg.Waiting, t)
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		g.queuing = false
-		if err != nil {
-			g.fail(err)
-			return
-		}
-		g.install(tn)
-		if g.waiters.Len() == 0 {
-			g.giveUp(lease.ErrReleased) // everybody left meanwhile
-		}
-		g.proceed()
-	})
-	if !ok {
+	if !g.l.cfg.Tasks.Go(func(context.Context) { g.seek(t) }) {
 		g.queuing = false
 		g.fail(g.closed)
 	}
+}
+
+// seek gets a ticket to the head and grants the first turn on it.
+func (g *Gate) seek(t *ticket) {
+	tn, err := g.l.take(g.l.cfg.Waiting, t)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.queuing = false
+	if err != nil {
+		g.fail(err)
+		return
+	}
+	g.install(tn)
+	if g.waiters.Len() == 0 {
+		g.giveUp(lease.ErrReleased) // everybody left meanwhile
+	}
+	g.proceed()
 }
 
 // install makes a ticket that has become the head this process's tenure. g.mu is held.
