@@ -254,8 +254,12 @@ func TestReferee(t *testing.T) {
 				if !errors.Is(err, test.err) || test.err == nil && err != nil {
 					t.Fatalf("error %v, want %v", err, test.err)
 				}
-				if (got.Overlaps > 0) != test.overlaps || (got.Regressions > 0) != test.regressions {
-					t.Errorf("%d overlaps, %d regressions", got.Overlaps, got.Regressions)
+				if (got.Overlaps > 0) != test.overlaps {
+					t.Errorf("%d overlaps", got.Overlaps)
+				}
+				// Where nobody is excluded, the order in which the referee is told is anybody's.
+				if !test.lock.open && (got.Regressions > 0) != test.regressions {
+					t.Errorf("%d regressions", got.Regressions)
 				}
 				// Each of the 8 clients reports the requests of all.
 				if test.lock.step == 1 && got.ClassA != 8*1 {
