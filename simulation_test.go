@@ -435,8 +435,11 @@ func (m *machine) user(rng *rand.Rand) {
 // take tries to get a name, in one of the ways in which a program may; it returns nil if it does not get it.
 func (m *machine) take(name string, rng *rand.Rand) hold {
 	ctx, cancel := m.ctx, context.CancelFunc(func() {})
-	if rng.IntN(4) == 0 {
+	switch how := rng.IntN(8); {
+	case how < 2:
 		ctx, cancel = context.WithTimeout(m.ctx, time.Duration(rng.Int64N(int64(5*time.Second))))
+	case how < 4 && m.w.patience > 0:
+		ctx = context.Background() // nothing but the end of the client ends such a wait
 	}
 	defer cancel()
 	trying := rng.IntN(6) == 0
@@ -451,7 +454,7 @@ func (m *machine) take(name string, rng *rand.Rand) hold {
 			m.w.logf("machine %d %s: %v", m.id, name, err)
 		}
 		time.Sleep(time.Duration(rng.Int64N(int64(2 * time.Second))))
-	case err != nil && ctx.Err() == nil:
+	case err != nil && ctx.Err() == nil && !errors.Is(err, gcsync.ErrClosed):
 		m.w.t.Errorf("seed %d: machine %d: lock %s: %v", m.w.seed, m.id, name, err)
 		time.Sleep(time.Second)
 	}
