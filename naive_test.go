@@ -68,7 +68,7 @@ type naiveHold struct {
 
 func (l *naive) now() time.Time { return time.Now().Add(l.skew) }
 
-func (l *naive) take(ctx context.Context, name string, try bool) (hold, error) {
+func (l *naive) take(ctx context.Context, name string, _ int64, try bool) (hold, error) {
 	for ctx.Err() == nil {
 		h := &naiveHold{l: l, name: name, done: make(chan struct{})}
 		if l.expires > 0 {
@@ -114,6 +114,7 @@ func (l *naive) close(context.Context) {}
 
 func (h *naiveHold) Done() <-chan struct{} { return h.done }
 func (h *naiveHold) Token() int64          { return 0 }
+func (h *naiveHold) record(int64) string   { return "" }
 
 func (h *naiveHold) Err() error {
 	if h.l.expires > 0 && h.l.now().After(h.until) {
@@ -132,12 +133,12 @@ func TestNaiveLocksAreConvicted(t *testing.T) {
 			for seed := uint64(1); seed <= 200; seed++ {
 				var convicted string
 				synctest.Test(t, func(t *testing.T) {
-					w := newWorld(t, seed, func(m *machine) locks {
+					w := newWorld(t, seed, lockKind{1, []int64{1}, func(m *machine) locks {
 						l := &naive{m: m, bucket: m.storage.Bucket(bucket)}
 						l.skew = time.Duration(m.w.rng.Int64N(int64(20*time.Second))) - 10*time.Second
 						l.release = make(l)
 						return l
-					}, new(branches))
+					}}, new(branches))
 					w.patience = 0 // a holder that dies blocks such a lock for ever; that is not what we look for
 					w.convict = func(verdict string) { convicted = verdict }
 					w.run()

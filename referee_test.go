@@ -14,10 +14,10 @@ import (
 
 // referee knows what everybody believes and what the bucket holds, and objects when they break an invariant:
 //
-//  1. at most one believes that it holds a name;
-//  2. tokens grow from grant to grant;
+//  1. those who believe that they hold a name never have more slots than there are;
+//  2. tokens grow from grant to grant, if there is one slot;
 //  3. a ticket is deleted only after the one before it, and the tail never;
-//  4. a baton is deleted only when its holder does not believe any more.
+//  4. the object that a lease is on is deleted only when its holder does not believe any more.
 type referee struct {
 	w  *world
 	mu sync.Mutex
@@ -28,9 +28,10 @@ type referee struct {
 }
 
 type belief struct {
-	m     *machine
-	hold  hold
-	grant int // the operation that it came from
+	m      *machine
+	hold   hold
+	weight int64
+	grant  int // the operation that it came from
 }
 
 // row is the legitimate tickets of one queue: those that were the tail's successor when they were made.
@@ -49,28 +50,39 @@ func (r *referee) fail(format string, args ...any) {
 	r.w.convict(fmt.Sprintf(format, args...))
 }
 
-// acquiring is called before a machine tries to get a name. The function that it returns is called with what came of
-// it; it returns that, or nil if the machine has died meanwhile.
-func (r *referee) acquiring(m *machine, name string) func(hold) hold {
+// acquiring is called before a machine tries to get some slots of a name. The function that it returns is called with
+// what came of it; it returns that, or nil if the machine has died meanwhile.
+func (r *referee) acquiring(m *machine, name string, weight int64) func(hold) hold {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	id := r.history(name).call(m.id, operation{})
+	id := r.history(name).call(m.id, 0, weight)
 	return func(h hold) hold {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		if h == nil || m.ctx.Err() != nil {
-			r.history(name).answer(m.id, id, 0, 0)
+			r.history(name).cancel(id)
 			return nil
 		}
-		r.w.logf("machine %d %s: has it, token %d", m.id, name, h.Token())
-		grant := r.history(name).answer(m.id, id, id, h.Token())
-		for _, b := range r.believers[name] {
-			if b.hold.Err() == nil && h.Err() == nil {
-				r.fail("%s: machine %d and machine %d both hold it", name, b.m.id, m.id)
-			}
-		}
-		r.believers[name] = append(r.believers[name], &belief{m, h, grant})
+		r.w.logf("machine %d %s: has it, token %d, weight %d", m.id, name, h.Token(), weight)
+		r.history(name).answer(m.id, id, h.Token())
+		r.believers[name] = append(r.believers[name], &belief{m, h, weight, id})
+		r.count(name)
 		return h
+	}
+}
+
+// count compares what everybody believes to have of a name with what there is. r.mu is held.
+func (r *referee) count(name string) {
+	var sum int64
+	var who []string
+	for _, b := range r.believers[name] {
+		if b.hold.Err() == nil {
+			sum += b.weight
+			who = append(who, fmt.Sprintf("machine %d", b.m.id))
+		}
+	}
+	if sum > r.w.kind.slots {
+		r.fail("%s: %s hold %d of %d", name, strings.Join(who, " and "), sum, r.w.kind.slots)
 	}
 }
 
@@ -82,11 +94,11 @@ func (r *referee) releasing(m *machine, name string, h hold) func() {
 	for i, b := range r.believers[name] {
 		if b.m == m && b.hold == h {
 			r.believers[name] = slices.Delete(r.believers[name], i, i+1)
-			id := r.history(name).call(m.id, operation{ends: b.grant})
+			id := r.history(name).call(m.id, b.grant, b.weight)
 			return func() {
 				r.mu.Lock()
 				defer r.mu.Unlock()
-				r.history(name).answer(m.id, id, 0, 0)
+				r.history(name).answer(m.id, id, 0)
 			}
 		}
 	}
@@ -104,7 +116,7 @@ func (r *referee) judge() {
 
 func (r *referee) history(name string) *history {
 	if r.histories[name] == nil {
-		r.histories[name] = new(history)
+		r.histories[name] = &history{slots: r.w.kind.slots}
 	}
 	return r.histories[name]
 }
@@ -117,8 +129,8 @@ func (r *referee) forget(m *machine) {
 	for name, believers := range r.believers {
 		for _, b := range believers {
 			if b.m == m {
-				id := r.history(name).call(m.id, operation{ends: b.grant})
-				r.history(name).answer(m.id, id, 0, 0)
+				id := r.history(name).call(m.id, b.grant, b.weight)
+				r.history(name).answer(m.id, id, 0)
 			}
 		}
 		r.believers[name] = slices.DeleteFunc(believers, func(b *belief) bool { return b.m == m })
@@ -130,15 +142,19 @@ func (r *referee) observe(rec gcstest.Record) {
 	if rec.Status/100 != 2 || rec.Kind != gcstest.Insert && rec.Kind != gcstest.Delete {
 		return
 	}
-	dir, num, ok := strings.Cut(rec.Name, "/t/")
-	if !ok {
-		return
-	}
-	n, _ := strconv.ParseInt(num, 10, 64)
-	name := dir[strings.LastIndex(dir, "/")+1:]
+	_, path, _ := strings.Cut(rec.Name, "/") // past the prefix of all objects
+	name, record, _ := strings.Cut(path, "/")
 
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	num, ok := strings.CutPrefix(record, "t/")
+	if !ok {
+		if rec.Kind == gcstest.Delete {
+			r.deleted(name, record)
+		}
+		return
+	}
+	n, _ := strconv.ParseInt(num, 10, 64)
 	q := r.rows[name]
 	if q == nil {
 		q = &row{tail: -1, gens: make(map[int64]int64)}
@@ -169,10 +185,19 @@ func (r *referee) observe(rec gcstest.Record) {
 			r.fail("%s: ticket %d was deleted before ticket %d", name, n, n-1)
 		}
 		delete(q.gens, n)
-		for _, b := range r.believers[name] {
-			if b.hold.Token()>>20 == q.base+n+1 && b.hold.Err() == nil {
-				r.fail("%s: the baton of machine %d was deleted while it believed", name, b.m.id)
-			}
+		r.deleted(name, record)
+	}
+}
+
+// deleted is called when a record of a name is no more. r.mu is held.
+func (r *referee) deleted(name, record string) {
+	q := r.rows[name]
+	if q == nil {
+		return
+	}
+	for _, b := range r.believers[name] {
+		if b.hold.record(q.base) == record && b.hold.Err() == nil {
+			r.fail("%s: %s of machine %d was deleted while it believed", name, record, b.m.id)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -35,7 +36,10 @@ var (
 // TestSimulation runs fleets of clients through seeded schedules of faults, in virtual time, and holds what they do
 // against the invariants of the protocol. A failure names the seed; go test -run TestSimulation -sim.seed N -sim.count 1
 // -v replays it with a timeline.
-func TestSimulation(t *testing.T) {
+func TestSimulation(t *testing.T) { simulate(t, mutexKind) }
+
+// simulate runs as many schedules on a kind of lock as the flags say.
+func simulate(t *testing.T, kind lockKind) {
 	count := *seedCount
 	if count == 0 {
 		count, _ = strconv.Atoi(os.Getenv("GCSYNC_SIM_COUNT"))
@@ -58,9 +62,10 @@ func TestSimulation(t *testing.T) {
 					if i%1000 == 0 && i > 0 {
 						fmt.Fprintf(os.Stderr, "%s: %d of %d schedules begun, next seed %d\n", time.Now().Format(time.TimeOnly), i, count, seed)
 					}
-					synctest.Test(t, func(t *testing.T) { newWorld(t, seed, newMutexes, &hits).run() })
+					synctest.Test(t, func(t *testing.T) { newWorld(t, seed, kind, &hits).run() })
 					if t.Failed() {
-						t.Logf("replay: go test -run TestSimulation -sim.seed %d -sim.count 1 -v .", seed)
+						test, _, _ := strings.Cut(t.Name(), "/")
+						t.Logf("replay: go test -run '^%s$' -sim.seed %d -sim.count 1 -v .", test, seed)
 					}
 				}
 			})
@@ -109,8 +114,7 @@ type world struct {
 	ref   *referee
 	names []string
 	start time.Time
-
-	kind func(*machine) locks
+	kind  lockKind
 
 	convict  func(verdict string) // what becomes of a violation
 	patience time.Duration        // for which everybody who is alive must have got every name in the end; 0: never mind
@@ -141,7 +145,7 @@ type machine struct {
 
 const bucket = "bucket"
 
-func newWorld(t *testing.T, seed uint64, kind func(*machine) locks, hits *branches) *world {
+func newWorld(t *testing.T, seed uint64, kind lockKind, hits *branches) *world {
 	w := &world{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), kind: kind, hits: hits, start: time.Now()}
 	w.patience = 5 * time.Minute
 	w.convict = func(verdict string) { t.Errorf("seed %d: %s", seed, verdict) }
@@ -209,7 +213,7 @@ func (w *world) run() {
 				break
 			}
 			ctx, cancel := context.WithTimeout(context.Background(), w.patience)
-			if h, err := m.locks.take(ctx, name, false); err != nil {
+			if h, err := m.locks.take(ctx, name, slices.Max(w.kind.weights), false); err != nil {
 				w.ref.fail("machine %d does not get %s though all is well: %v", m.id, name, err)
 			} else if err := h.unlock(ctx); err != nil && !errors.Is(err, gcsync.ErrUnconfirmed) {
 				w.ref.fail("machine %d: unlock though all is well: %v", m.id, err)
@@ -235,7 +239,7 @@ func (w *world) boot(id int) *machine {
 	}
 	m.faults.Random(w.profile())
 	m.storage = w.srv.Client(m.faults)
-	m.locks = w.kind(m)
+	m.locks = w.kind.boot(m)
 	for g := range 1 + w.rng.IntN(3) {
 		rng := rand.New(rand.NewPCG(w.rng.Uint64(), uint64(g)))
 		m.work.Go(func() { m.user(rng) })
@@ -243,9 +247,18 @@ func (w *world) boot(id int) *machine {
 	return m
 }
 
-// locks is what the goroutines of a machine contend for: gcsync's, or those of somebody whom we want to convict.
+// lockKind is what a fleet contends for. Each name has slots, and a grant takes some of them: a mutex is one of one; a
+// semaphore of N grants 1 to N; a readers-writer lock has more slots than there are readers, each of whom takes one, and
+// a writer takes all.
+type lockKind struct {
+	slots   int64
+	weights []int64 // how many slots a call may ask for; each is as likely
+	boot    func(*machine) locks
+}
+
+// locks are those of one machine: gcsync's, or of somebody whom we want to convict.
 type locks interface {
-	take(ctx context.Context, name string, try bool) (hold, error)
+	take(ctx context.Context, name string, weight int64, try bool) (hold, error)
 	close(ctx context.Context)
 }
 
@@ -255,9 +268,15 @@ type hold interface {
 	Err() error
 	Token() int64
 	unlock(ctx context.Context) error
+
+	// record is the end of the name of the object that the lease is on, such as t/0000000000000000003: while the holder
+	// believes, nobody may delete it. base is what tickets of this name add to their number to make a token.
+	record(base int64) string
 }
 
-// mutexes are gcsync's.
+// mutexKind is gcsync's mutex.
+var mutexKind = lockKind{1, []int64{1}, newMutexes}
+
 type mutexes struct{ c *gcsync.Client }
 
 type mutexHold struct {
@@ -286,7 +305,7 @@ func newMutexes(m *machine) locks {
 	return mutexes{c}
 }
 
-func (l mutexes) take(ctx context.Context, name string, try bool) (hold, error) {
+func (l mutexes) take(ctx context.Context, name string, _ int64, try bool) (hold, error) {
 	m := l.c.Mutex(name)
 	var err error
 	if try {
@@ -306,6 +325,8 @@ func (l mutexes) take(ctx context.Context, name string, try bool) (hold, error) 
 func (l mutexes) close(ctx context.Context) { l.c.Close(ctx) }
 
 func (h mutexHold) unlock(ctx context.Context) error { return h.m.Unlock(ctx) }
+
+func (h mutexHold) record(base int64) string { return fmt.Sprintf("t/%019d", h.Token()>>20-base-1) }
 
 // now is the machine's monotonic clock: it runs a little too fast or too slow, and stands still while the machine is
 // suspended. Its wall clock is right.
@@ -443,8 +464,9 @@ func (m *machine) take(name string, rng *rand.Rand) hold {
 	}
 	defer cancel()
 	trying := rng.IntN(6) == 0
-	got := m.w.ref.acquiring(m, name)
-	h, err := m.locks.take(ctx, name, trying)
+	weight := m.w.kind.weights[rng.IntN(len(m.w.kind.weights))]
+	got := m.w.ref.acquiring(m, name, weight)
+	h, err := m.locks.take(ctx, name, weight, trying)
 	if h = got(h); h != nil {
 		return h
 	}
