@@ -1,15 +1,20 @@
 package gcsync_test
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/anishathalye/porcupine"
 
+	"github.com/gcsync/gcsync"
 	"github.com/gcsync/gcsync/gcstest"
+	"github.com/gcsync/gcsync/internal/queue"
+	"github.com/gcsync/gcsync/lease"
 )
 
 // referee knows what everybody believes and what the bucket holds, and objects when they break an invariant:
@@ -17,7 +22,14 @@ import (
 //  1. those who believe that they hold a name never have more slots than there are;
 //  2. tokens grow from grant to grant, if there is one slot;
 //  3. a ticket is deleted only after the one before it, and the tail never;
-//  4. the object that a lease is on is deleted only when its holder does not believe any more.
+//  4. the object that a lease is on is deleted only when its holder does not believe any more;
+//  5. who is granted a name has a real ticket, whose baton is there, with nothing before it;
+//  6. nobody's baton is taken from him before he was silent for his whole lease;
+//  7. nobody believes longer than the lease that the others see, less the margin; counted from when they can first see it;
+//  8. a lease is lost only when its time is over or its object is gone, and is not renewed after that;
+//  9. while another process waits, a process does not keep the name to itself;
+//  10. where nothing goes wrong, nobody loses anything, and who closes a client costs the others nothing;
+//  11. whoever learns that he has made a ghost removes it.
 type referee struct {
 	w  *world
 	mu sync.Mutex
@@ -25,24 +37,45 @@ type referee struct {
 	believers map[string][]*belief
 	histories map[string]*history
 	rows      map[string]*row
+	lost      map[string]lost // by the object that the lease was on
 }
 
 type belief struct {
 	m      *machine
 	hold   hold
 	weight int64
-	grant  int // the operation that it came from
+	grant  int  // the operation that it came from
+	ending bool // the operation that ends it has begun
+}
+
+// lost says who has lost a lease and when.
+type lost struct {
+	m  *machine
+	at time.Time
 }
 
 // row is the legitimate tickets of one queue: those that were the tail's successor when they were made.
 type row struct {
-	base int64           // what tickets add to their number to make a token
-	tail int64           // the highest number; -1: none yet
-	gens map[int64]int64 // of those that are there
+	base    int64 // what tickets add to their number to make a token
+	tail    int64 // the highest number; -1: none yet
+	tickets map[int64]*ticketSeen
+	deleted time.Time      // when the last ticket was
+	ghosts  map[string]int // the others that are there, by number and generation
+}
+
+// ticketSeen is a legitimate ticket that is there.
+type ticketSeen struct {
+	gen     int64
+	owner   string
+	made    time.Time
+	changed time.Time // when it was made or last changed
+	lease   time.Duration
+	gone    bool      // its owner has given up
+	passed  time.Time // when the name was first handed on within the process whose ticket it is
 }
 
 func newReferee(w *world) *referee {
-	return &referee{w: w, believers: make(map[string][]*belief), histories: make(map[string]*history), rows: make(map[string]*row)}
+	return &referee{w: w, believers: make(map[string][]*belief), histories: make(map[string]*history), rows: make(map[string]*row), lost: make(map[string]lost)}
 }
 
 func (r *referee) fail(format string, args ...any) {
@@ -65,8 +98,11 @@ func (r *referee) acquiring(m *machine, name string, weight int64) func(hold) ho
 		}
 		r.w.logf("machine %d %s: has it, token %d, weight %d", m.id, name, h.Token(), weight)
 		r.history(name).answer(m.id, id, h.Token())
-		r.believers[name] = append(r.believers[name], &belief{m, h, weight, id})
+		b := &belief{m: m, hold: h, weight: weight, grant: id}
+		r.believers[name] = append(r.believers[name], b)
 		r.count(name)
+		r.granted(name, b)
+		r.bounded(name)
 		return h
 	}
 }
@@ -86,23 +122,156 @@ func (r *referee) count(name string) {
 	}
 }
 
-// releasing is called when a machine gives a name back, and the function that it returns when that is done.
+// granted checks that a grant is due: that the ticket is the head of its row, and which turn of its process it is.
+// r.mu is held.
+func (r *referee) granted(name string, b *belief) {
+	q, n := r.baton(name, b)
+	if q == nil || b.hold.Err() != nil {
+		return
+	}
+	own, baton := q.tickets[n+1], q.tickets[n]
+	owner := fmt.Sprintf("machine-%d", b.m.id)
+	if own == nil || own.owner != owner || baton == nil {
+		r.fail("%s: machine %d was granted ticket %d without having it in the row", name, b.m.id, n+1)
+		return
+	}
+	if q.tickets[n-1] != nil {
+		r.fail("%s: machine %d was granted ticket %d though ticket %d is there", name, b.m.id, n+1, n-1)
+	}
+	next, now := q.tickets[n+2], time.Now()
+	turn := b.hold.Token() & (1<<20 - 1)
+	if turn > 0 && own.passed.IsZero() {
+		own.passed = now
+	}
+	if turn == 0 || next == nil || !r.w.plot.calm {
+		return
+	}
+	// The process looks for a successor from its second turn on, more seldom with time.
+	held := now.Sub(latest(q.deleted, own.made))
+	known := latest(next.made, own.passed).Add(min(2*time.Second, held/10) + 700*time.Millisecond)
+	if now.After(known) && (turn > 16 || now.Sub(own.passed) > time.Second) {
+		r.fail("%s: machine %d had turn %d, %v after the first, though %s waits for %v", name, b.m.id, turn, now.Sub(own.passed), next.owner, now.Sub(next.made))
+	}
+}
+
+// baton finds the row and the number of the baton that a belief rests on; nil if it rests on something else. r.mu is held.
+func (r *referee) baton(name string, b *belief) (*row, int64) {
+	q := r.rows[name]
+	if q == nil {
+		return nil, 0
+	}
+	num, ok := strings.CutPrefix(b.hold.record(q.base), "t/")
+	if !ok {
+		return nil, 0
+	}
+	n, _ := strconv.ParseInt(num, 10, 64)
+	return q, n
+}
+
+// bounded checks that nobody believes for longer than the others leave him in peace. r.mu is held.
+func (r *referee) bounded(name string) {
+	for _, b := range r.believers[name] {
+		l, ok := b.hold.(interface{ Deadline() time.Time })
+		q, n := r.baton(name, b)
+		if !ok || q == nil || q.tickets[n] == nil || b.hold.Err() != nil {
+			continue
+		}
+		t := q.tickets[n]
+		if end := q.watched(n).Add(t.lease - lease.Margin(t.lease)); l.Deadline().After(end) {
+			r.fail("%s: machine %d believes for %v too long", name, b.m.id, l.Deadline().Sub(end))
+		}
+	}
+}
+
+// watched returns since when the holder of baton n can have been seen to be the head, in the state in which the baton is.
+func (q *row) watched(n int64) time.Time {
+	since := latest(q.tickets[n].changed, q.deleted)
+	if own := q.tickets[n+1]; own != nil {
+		since = latest(since, own.made)
+	}
+	return since
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// releasing is called when a machine gives a name back or has lost it, and the function that it returns when that is done.
 func (r *referee) releasing(m *machine, name string, h hold) func() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.w.logf("machine %d %s: gives it back, %v", m.id, name, h.Err())
-	for i, b := range r.believers[name] {
+	for _, b := range r.believers[name] {
 		if b.m == m && b.hold == h {
-			r.believers[name] = slices.Delete(r.believers[name], i, i+1)
+			r.bounded(name)
+			r.lose(name, b)
+			b.ending = true
 			id := r.history(name).call(m.id, b.grant, b.weight)
 			return func() {
 				r.mu.Lock()
 				defer r.mu.Unlock()
+				r.believers[name] = slices.DeleteFunc(r.believers[name], func(x *belief) bool { return x == b })
 				r.history(name).answer(m.id, id, 0)
 			}
 		}
 	}
 	return func() {} // the machine has died meanwhile
+}
+
+// lose checks the reasons for a loss. r.mu is held.
+func (r *referee) lose(name string, b *belief) {
+	q, n := r.baton(name, b)
+	if q == nil || !errors.Is(b.hold.Err(), gcsync.ErrLost) {
+		return
+	}
+	r.lost[name+"/"+b.hold.record(q.base)] = lost{b.m, time.Now()}
+	l, ok := b.hold.(interface{ Deadline() time.Time })
+	if !ok || q.tickets[n] == nil {
+		return
+	}
+	// A clock that runs too fast ends the lease a little early.
+	early := time.Until(l.Deadline())
+	if early > time.Duration(float64(q.tickets[n].lease)*2*rateError) {
+		r.fail("%s: machine %d has lost it %v too early, and for no reason: %v", name, b.m.id, early, b.hold.Err())
+	}
+}
+
+// sending is called when a request leaves a machine.
+func (r *referee) sending(m *machine, op gcstest.Op) {
+	if op.Kind != gcstest.Patch {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, record, _ := strings.Cut(op.Name, "/")
+	if l, ok := r.lost[record]; ok && l.m == m && time.Now().After(l.at) {
+		r.fail("machine %d renews %s %v after it has lost it", m.id, record, time.Since(l.at))
+	}
+}
+
+// event is called when a machine takes a branch of the protocol.
+func (r *referee) event(m *machine, e queue.Event) {
+	if !r.w.plot.calm {
+		return
+	}
+	switch e {
+	case queue.ClaimExpired, queue.TTLExpired, queue.SilenceProven, queue.Lost, queue.Requeued:
+		r.fail("machine %d: %v, though nothing went wrong", m.id, e)
+	}
+}
+
+// tidy checks that no ghost is left.
+func (r *referee) tidy() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for name, q := range r.rows {
+		for ghost := range q.ghosts {
+			r.fail("%s: ghost ticket %s was left behind", name, ghost)
+		}
+	}
 }
 
 // judge has the histories checked.
@@ -128,7 +297,7 @@ func (r *referee) forget(m *machine) {
 	defer r.mu.Unlock()
 	for name, believers := range r.believers {
 		for _, b := range believers {
-			if b.m == m {
+			if b.m == m && !b.ending {
 				id := r.history(name).call(m.id, b.grant, b.weight)
 				r.history(name).answer(m.id, id, 0)
 			}
@@ -139,7 +308,7 @@ func (r *referee) forget(m *machine) {
 
 // observe is called by the service at every commit, in order.
 func (r *referee) observe(rec gcstest.Record) {
-	if rec.Status/100 != 2 || rec.Kind != gcstest.Insert && rec.Kind != gcstest.Delete {
+	if rec.Status/100 != 2 || rec.Kind == gcstest.List {
 		return
 	}
 	_, path, _ := strings.Cut(rec.Name, "/") // past the prefix of all objects
@@ -157,36 +326,82 @@ func (r *referee) observe(rec gcstest.Record) {
 	n, _ := strconv.ParseInt(num, 10, 64)
 	q := r.rows[name]
 	if q == nil {
-		q = &row{tail: -1, gens: make(map[int64]int64)}
+		q = &row{tail: -1, tickets: make(map[int64]*ticketSeen), ghosts: make(map[string]int)}
 		r.rows[name] = q
 	}
 	switch rec.Kind {
 	case gcstest.Insert:
-		prev, _ := strconv.ParseInt(rec.Metadata["prev"], 10, 64)
-		if n == q.tail+1 && (n == 0 || q.gens[n-1] == prev) {
-			q.tail, q.gens[n] = n, rec.Generation
-			if n == 1 {
-				q.base, _ = strconv.ParseInt(rec.Metadata["base"], 10, 64)
-			}
-			r.w.logf("%s: ticket %d by %s", name, n, rec.Metadata["owner"])
-		} else {
-			r.w.logf("%s: ghost ticket %d by %s", name, n, rec.Metadata["owner"])
+		r.made(name, q, n, rec)
+	case gcstest.Patch:
+		if t := q.tickets[n]; t != nil && t.gen == rec.Generation {
+			t.read(rec)
 		}
 	case gcstest.Delete:
-		if q.gens[n] != rec.Generation {
-			r.w.logf("%s: ghost ticket %d deleted", name, n)
-			return
-		}
-		r.w.logf("%s: ticket %d deleted", name, n)
-		if n == q.tail {
-			r.fail("%s: ticket %d is the tail and was deleted", name, n)
-		}
-		if _, there := q.gens[n-1]; there {
-			r.fail("%s: ticket %d was deleted before ticket %d", name, n, n-1)
-		}
-		delete(q.gens, n)
+		r.removed(name, q, n, rec)
 		r.deleted(name, record)
 	}
+	r.bounded(name)
+}
+
+// made is called when a ticket was created. r.mu is held.
+func (r *referee) made(name string, q *row, n int64, rec gcstest.Record) {
+	prev, _ := strconv.ParseInt(rec.Metadata["prev"], 10, 64)
+	if n != q.tail+1 || n > 0 && (q.tickets[n-1] == nil || q.tickets[n-1].gen != prev) {
+		r.w.logf("%s: ghost ticket %d by %s", name, n, rec.Metadata["owner"])
+		q.ghosts[fmt.Sprintf("%d of generation %d", n, rec.Generation)]++
+		return
+	}
+	r.w.logf("%s: ticket %d by %s", name, n, rec.Metadata["owner"])
+	q.tail = n
+	t := &ticketSeen{gen: rec.Generation, owner: rec.Metadata["owner"], made: rec.Time}
+	t.read(rec)
+	q.tickets[n] = t
+	if n == 1 {
+		q.base, _ = strconv.ParseInt(rec.Metadata["base"], 10, 64)
+	}
+}
+
+// read notes the state in which a write has left a ticket.
+func (t *ticketSeen) read(rec gcstest.Record) {
+	key := "claim"
+	if rec.Metadata["rn"] != "" {
+		key = "ttl"
+	}
+	ms, _ := strconv.ParseInt(rec.Metadata[key], 10, 64)
+	_, t.gone = rec.Metadata["abandoned"]
+	t.changed, t.lease = rec.Time, time.Duration(ms)*time.Millisecond
+}
+
+// removed is called when a ticket was deleted. r.mu is held.
+func (r *referee) removed(name string, q *row, n int64, rec gcstest.Record) {
+	t := q.tickets[n]
+	if t == nil || t.gen != rec.Generation {
+		r.w.logf("%s: ghost ticket %d deleted", name, n)
+		delete(q.ghosts, fmt.Sprintf("%d of generation %d", n, rec.Generation))
+		return
+	}
+	r.w.logf("%s: ticket %d deleted", name, n)
+	if n == q.tail {
+		r.fail("%s: ticket %d is the tail and was deleted", name, n)
+	}
+	if q.tickets[n-1] != nil {
+		r.fail("%s: ticket %d was deleted before ticket %d", name, n, n-1)
+	}
+	// A release names the generation alone; who expires somebody else names the version that was silent.
+	if rec.IfMetageneration >= 0 && !t.gone {
+		silent, slack := rec.Time.Sub(q.watched(n)), 0.0
+		if !r.w.plot.calm {
+			slack = rateError
+		}
+		if silent < time.Duration(float64(t.lease)*(1-slack)) {
+			r.fail("%s: ticket %d was expired after %v of %v", name, n, silent, t.lease)
+		}
+		if n+1 == q.tail { // nobody is behind: whoever wakes now must not take the tail for a ghost
+			r.w.strike(nil, wakesAll)
+		}
+	}
+	q.deleted = rec.Time
+	delete(q.tickets, n)
 }
 
 // deleted is called when a record of a name is no more. r.mu is held.

@@ -112,17 +112,20 @@ type world struct {
 	hits  *branches
 	srv   *gcstest.Server
 	ref   *referee
-	names []string
 	start time.Time
 	kind  lockKind
+	plot  *plot
+
+	strikes chan aimed
+	over    atomic.Bool // nothing goes wrong any more
 
 	convict  func(verdict string) // what becomes of a violation
 	patience time.Duration        // for which everybody who is alive must have got every name in the end; 0: never mind
 
 	mu       sync.Mutex
+	names    []string
 	timeline bytes.Buffer
-	machines []*machine
-	over     bool
+	machines []*machine // of the goroutine that runs the schedule
 }
 
 // machine is one process.
@@ -145,12 +148,17 @@ type machine struct {
 
 const bucket = "bucket"
 
+// rateError is by how much clocks may run too fast or too slow.
+const rateError = 0.01
+
 func newWorld(t *testing.T, seed uint64, kind lockKind, hits *branches) *world {
 	w := &world{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), kind: kind, hits: hits, start: time.Now()}
 	w.patience = 5 * time.Minute
 	w.convict = func(verdict string) { t.Errorf("seed %d: %s", seed, verdict) }
+	w.plot = &plots[w.rng.IntN(len(plots))]
+	w.strikes = make(chan aimed, 1)
 	model := gcstest.Model{Seed: seed}
-	if w.rng.IntN(4) > 0 {
+	if w.rng.IntN(4) > 0 || w.plot.calm {
 		model.Median, model.P99 = 30*time.Millisecond, 120*time.Millisecond
 	} else {
 		model.Median, model.P99 = 5*time.Millisecond, 200*time.Millisecond
@@ -163,7 +171,9 @@ func newWorld(t *testing.T, seed uint64, kind lockKind, hits *branches) *world {
 	w.ref = newReferee(w)
 	w.srv.Observe(w.ref.observe)
 	for i := range 1 + w.rng.IntN(2) {
-		w.names = append(w.names, fmt.Sprintf("name-%d", i))
+		if !w.plot.fresh {
+			w.use(fmt.Sprintf("name-%d", i))
+		}
 	}
 	return w
 }
@@ -185,26 +195,24 @@ func (w *world) run() {
 		w.machines = append(w.machines, w.boot(i))
 	}
 	end := time.Duration(5+w.rng.IntN(25)) * time.Second
-	w.logf("%d machines, %v, until %v", len(w.machines), w.names, end)
+	w.logf("%d machines, %v, until %v: %s", len(w.machines), w.names, end, w.plot.name)
 	w.torment(end)
 
 	// From here on nothing goes wrong any more, and everybody who is alive must get every name: nothing that happened
 	// may block a name for longer than its dead need to be noticed one by one.
-	w.mu.Lock()
-	w.over = true
+	w.over.Store(true)
 	for _, m := range w.machines {
 		m.faults.Random(gcstest.Profile{})
 		m.faults.Partition(false)
 		m.faults.Resume()
 	}
-	w.mu.Unlock()
 	for _, m := range w.machines {
 		if w.patience == 0 {
 			m.stop()
 		}
 		m.work.Wait()
 	}
-	if w.rng.IntN(10) == 0 {
+	if w.rng.IntN(10) == 0 && !w.plot.tidy {
 		time.Sleep(25 * time.Hour) // until what was left behind is old enough to be swept
 	}
 	for _, m := range w.machines {
@@ -221,6 +229,10 @@ func (w *world) run() {
 			cancel()
 		}
 	}
+	if w.plot.tidy {
+		time.Sleep(10 * time.Second) // for what is removed in the background
+		w.ref.tidy()
+	}
 	for _, m := range w.machines {
 		m.halt(time.Minute)
 	}
@@ -231,16 +243,21 @@ func (w *world) run() {
 func (w *world) boot(id int) *machine {
 	m := &machine{w: w, id: id, faults: gcstest.NewFaults(w.rng.Uint64()), rate: 1}
 	m.ctx, m.stop = context.WithCancel(context.Background())
-	if w.rng.IntN(3) == 0 {
-		m.rate = 1 + (w.rng.Float64()-0.5)*0.02
+	if w.rng.IntN(3) == 0 && !w.plot.calm {
+		m.rate = 1 + (w.rng.Float64()-0.5)*2*rateError
 	}
 	if w.rng.IntN(3) == 0 {
 		m.faults.Skew(time.Duration(w.rng.Int64N(int64(2*time.Hour)))-time.Hour, (w.rng.Float64()-0.5)*0.02)
 	}
 	m.faults.Random(w.profile())
+	w.plot.prepare(m, rand.New(rand.NewPCG(w.rng.Uint64(), 4)))
 	m.storage = w.srv.Client(m.faults)
 	m.locks = w.kind.boot(m)
-	for g := range 1 + w.rng.IntN(3) {
+	users := 1 + w.rng.IntN(3)
+	if w.plot.crowd > 0 && id%10 == 0 {
+		users = w.plot.crowd
+	}
+	for g := range users {
 		rng := rand.New(rand.NewPCG(w.rng.Uint64(), uint64(g)))
 		m.work.Go(func() { m.user(rng) })
 	}
@@ -289,13 +306,14 @@ func newMutexes(m *machine) locks {
 	opts := &gcsync.Options{
 		Owner:  fmt.Sprintf("machine-%d", m.id),
 		TTL:    []time.Duration{4, 10, 30}[w.rng.IntN(3)] * time.Second,
-		Claim:  []time.Duration{3, 4, 10}[w.rng.IntN(3)] * time.Second,
+		Claim:  w.plot.claims[w.rng.IntN(len(w.plot.claims))],
 		Linger: []time.Duration{0, -1, time.Second}[w.rng.IntN(3)],
 		Logger: slog.New(slog.DiscardHandler),
 	}
 	opts.Claim = min(opts.Claim, opts.TTL)
 	gcsync.Instrument(opts, clock.Clock{Mono: m.now}, func(e queue.Event, path string) {
 		w.hits.hit(e)
+		w.ref.event(m, e)
 		w.logf("machine %d %s: %v", m.id, path[strings.LastIndex(path, "/")+1:], e)
 	})
 	c, err := gcsync.New(m.storage.Bucket(bucket), opts)
@@ -359,12 +377,17 @@ func (m *machine) resume() {
 	m.faults.Resume()
 }
 
-// halt ends a machine in an orderly way.
-func (m *machine) halt(patience time.Duration) {
+// close closes a machine's client.
+func (m *machine) close(patience time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	m.stop()
 	m.locks.close(ctx)
+}
+
+// halt ends a machine.
+func (m *machine) halt(patience time.Duration) {
+	m.stop()
+	m.close(patience)
 	m.work.Wait()
 	m.faults.Close()
 	m.storage.Close()
@@ -373,7 +396,7 @@ func (m *machine) halt(patience time.Duration) {
 // profile draws how often requests go wrong on a machine.
 func (w *world) profile() gcstest.Profile {
 	p := gcstest.Profile{MaxDelay: 10 * time.Second, Odds: make(map[gcstest.FaultKind]float64)}
-	if w.rng.IntN(4) == 0 {
+	if w.rng.IntN(4) == 0 || w.plot.calm || w.plot.tidy {
 		return p
 	}
 	worst := []float64{0.005, 0.02, 0.05}[w.rng.IntN(3)]
@@ -383,59 +406,25 @@ func (w *world) profile() gcstest.Profile {
 	return p
 }
 
-// torment lets disasters happen until the end.
-func (w *world) torment(end time.Duration) {
-	for {
-		time.Sleep(time.Duration(w.rng.Int64N(int64(5 * time.Second))))
-		if time.Since(w.start) >= end {
-			return
-		}
-		i := w.rng.IntN(len(w.machines))
-		m := w.machines[i]
-		for0 := time.Duration(w.rng.Int64N(int64(20 * time.Second)))
-		switch w.rng.IntN(6) {
-		case 0:
-			w.logf("machine %d is cut off for %v", m.id, for0)
-			m.faults.Partition(true)
-			time.AfterFunc(for0, func() { m.faults.Partition(false) })
-		case 1:
-			w.logf("machine %d stops for %v", m.id, for0)
-			m.faults.Pause()
-			time.AfterFunc(for0, m.faults.Resume)
-		case 2:
-			w.logf("machine %d is suspended for %v", m.id, for0)
-			m.suspend()
-			time.AfterFunc(for0, m.resume)
-		case 3:
-			w.logf("machine %d dies, and comes back", m.id)
-			m.faults.Crash()
-			w.ref.forget(m)
-			m.halt(0)
-			w.machines[i] = w.boot(m.id + 10)
-		case 4:
-			w.logf("machine %d leaves, and comes back", m.id)
-			w.ref.forget(m)
-			m.halt(time.Second)
-			w.machines[i] = w.boot(m.id + 10)
-		case 5: // calm
-		}
-	}
-}
-
 // user is one goroutine of a program: it takes names, holds them for a while, and gives them back.
 func (m *machine) user(rng *rand.Rand) {
-	for !m.w.isOver() && m.ctx.Err() == nil {
-		name := m.w.names[rng.IntN(len(m.w.names))]
-		h := m.take(name, rng)
+	for !m.w.over.Load() && m.ctx.Err() == nil {
+		name := m.w.plot.nameFor(m, rng)
+		h, err := m.take(name, rng)
+		if errors.Is(err, gcsync.ErrClosed) {
+			return
+		}
 		if h == nil {
 			continue
 		}
 		hold := time.Duration(rng.Int64N(int64(300 * time.Millisecond)))
-		switch rng.IntN(12) {
-		case 0:
-			hold = 0
-		case 1:
+		switch {
+		case rng.Float64() < m.w.plot.long:
 			hold = time.Duration(rng.Int64N(int64(15 * time.Second)))
+		case m.w.plot.shortest:
+			hold /= 10
+		case rng.IntN(12) == 0:
+			hold = 0
 		}
 		select {
 		case <-time.After(hold):
@@ -443,6 +432,9 @@ func (m *machine) user(rng *rand.Rand) {
 		case <-m.ctx.Done():
 		}
 		end := m.w.ref.releasing(m, name, h)
+		if h.Err() != nil && rng.IntN(3) == 0 {
+			time.Sleep(time.Duration(rng.Int64N(int64(5 * time.Second)))) // the program takes its time to notice
+		}
 		if err := h.unlock(m.ctx); err != nil {
 			m.w.logf("machine %d %s: %v", m.id, name, err)
 		}
@@ -453,22 +445,22 @@ func (m *machine) user(rng *rand.Rand) {
 	}
 }
 
-// take tries to get a name, in one of the ways in which a program may; it returns nil if it does not get it.
-func (m *machine) take(name string, rng *rand.Rand) hold {
+// take tries to get a name, in one of the ways in which a program may; it returns no hold if it does not get it.
+func (m *machine) take(name string, rng *rand.Rand) (hold, error) {
 	ctx, cancel := m.ctx, context.CancelFunc(func() {})
-	switch how := rng.IntN(8); {
-	case how < 2:
+	switch how := rng.Float64(); {
+	case how < m.w.plot.impatient:
 		ctx, cancel = context.WithTimeout(m.ctx, time.Duration(rng.Int64N(int64(5*time.Second))))
-	case how < 4 && m.w.patience > 0:
+	case how > 0.75 && m.w.patience > 0:
 		ctx = context.Background() // nothing but the end of the client ends such a wait
 	}
 	defer cancel()
-	trying := rng.IntN(6) == 0
+	trying := rng.Float64() < m.w.plot.trying
 	weight := m.w.kind.weights[rng.IntN(len(m.w.kind.weights))]
 	got := m.w.ref.acquiring(m, name, weight)
 	h, err := m.locks.take(ctx, name, weight, trying)
 	if h = got(h); h != nil {
-		return h
+		return h, nil
 	}
 	switch {
 	case trying:
@@ -480,11 +472,15 @@ func (m *machine) take(name string, rng *rand.Rand) hold {
 		m.w.t.Errorf("seed %d: machine %d: lock %s: %v", m.w.seed, m.id, name, err)
 		time.Sleep(time.Second)
 	}
-	return nil
+	return nil, err
 }
 
-func (w *world) isOver() bool {
+// use notes that a name is in use.
+func (w *world) use(name string) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.over
+	if !slices.Contains(w.names, name) {
+		w.names = append(w.names, name)
+	}
+	return name
 }

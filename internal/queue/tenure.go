@@ -245,10 +245,13 @@ func (l *line) abandonTried() {
 	}
 }
 
-// farewell bounds the requests of a client that closes.
+// farewell bounds the requests of a client that closes. The ticket to be marked may be so young that the service takes no
+// change of it for another second.
 func (l *line) farewell() (context.Context, context.CancelFunc) {
-	return context.WithTimeout(l.cfg.Tasks.Context(), lease.RequestTimeout(l.cfg.Claim))
+	return context.WithTimeout(l.cfg.Tasks.Context(), max(lease.RequestTimeout(l.cfg.Claim), farewellTime))
 }
+
+const farewellTime = 2 * time.Second
 
 // abandon marks a ticket that nobody will ever use, so that it costs those behind it no lease. The mark is obeyed once
 // the ticket is the head; until then it keeps its place and means nothing.

@@ -1,0 +1,221 @@
+package gcsync_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/gcsync/gcsync/gcstest"
+)
+
+// plot is what a schedule is out to provoke. Faults at random find what goes wrong often; what goes wrong only if two
+// rare things meet is found by having one of them happen all the time, and the other at the worst moment.
+type plot struct {
+	name string
+
+	calm      bool            // nothing goes wrong but that clients are closed in an orderly way: nobody may lose anything
+	tidy      bool            // no request arrives whose sender has given up on it: no ghost may stay behind
+	fresh     bool            // every few seconds everybody comes for a name that was never used before
+	crowd     int             // goroutines of the first machine; 0: as many as the others have
+	trying    float64         // share of the calls that do not wait
+	impatient float64         // share of the calls with a deadline of a few seconds
+	long      float64         // share of the holds that last for many seconds
+	shortest  bool            // the other holds are very short
+	claims    []time.Duration // of the machines
+	slow      []slowness
+	strikes   []strike
+}
+
+// slowness delays a share of the requests of a kind, or their answers, by up to two seconds.
+type slowness struct {
+	kind gcstest.Kind
+	odds float64
+}
+
+// strike is a disaster that befalls a machine at a certain step: soon after it has sent a request of a kind.
+type strike struct {
+	kind gcstest.Kind
+	odds float64
+	what disaster
+}
+
+type disaster int
+
+const (
+	cutOff disaster = iota
+	stopped
+	suspended
+	dies
+	leaves
+	nothing
+	disasters // their number
+
+	wakesAll = disasters // all that are stopped or cut off come back
+)
+
+var (
+	shortClaims = []time.Duration{3 * time.Second, 4 * time.Second}
+	allClaims   = []time.Duration{3 * time.Second, 4 * time.Second, 10 * time.Second}
+)
+
+// plots are drawn from by chance.
+var plots = []plot{
+	{
+		name: "anything", trying: 0.17, impatient: 0.25, long: 0.08, claims: allClaims,
+	},
+	{
+		name: "anything", trying: 0.17, impatient: 0.25, long: 0.08, claims: allClaims,
+		strikes: []strike{{gcstest.Insert, 0.02, stopped}, {gcstest.Delete, 0.02, stopped}, {gcstest.Patch, 0.1, stopped}},
+	},
+	{ // holders are cut off at the worst moment, and hold on
+		name: "lonely holders", impatient: 0.1, long: 0.3, claims: allClaims,
+		strikes: []strike{{gcstest.Patch, 0.3, stopped}, {gcstest.Patch, 0.2, cutOff}, {gcstest.Get, 0.01, cutOff}, {gcstest.Delete, 0.1, stopped}},
+	},
+	{ // everything is late
+		name: "slow", impatient: 0.05, long: 0.1, claims: allClaims,
+		slow: []slowness{{gcstest.Get, 0.1}, {gcstest.Insert, 0.15}, {gcstest.Delete, 0.2}, {gcstest.Patch, 0.1}, {gcstest.List, 0.1}},
+	},
+	{ // nobody waits
+		name: "tries", trying: 0.9, impatient: 0.5, long: 0.05, shortest: true, claims: shortClaims,
+		slow:    []slowness{{gcstest.Insert, 0.2}},
+		strikes: []strike{{gcstest.Insert, 0.1, stopped}},
+	},
+	{ // many names, each of which begins
+		name: "fresh names", fresh: true, tidy: true, shortest: true, claims: []time.Duration{10 * time.Second},
+		slow: []slowness{{gcstest.Insert, 0.15}, {gcstest.List, 0.2}},
+	},
+	{ // one process against the others
+		name: "crowd", calm: true, crowd: 6, shortest: true, claims: allClaims,
+	},
+	{ // clients come and go
+		name: "comings and goings", calm: true, claims: allClaims, long: 0.05,
+		strikes: []strike{{gcstest.Insert, 0.2, leaves}, {gcstest.Get, 0.01, leaves}},
+	},
+}
+
+// prepare makes a machine's requests go wrong as the plot wants it.
+func (p *plot) prepare(m *machine, rng *rand.Rand) {
+	for _, s := range p.slow {
+		for _, kind := range []gcstest.FaultKind{gcstest.Delay, gcstest.DelayAnswer} {
+			for range 3 {
+				m.faults.Always(func(op gcstest.Op) bool {
+					return op.Kind == s.kind && !m.w.over.Load() && rng.Float64() < s.odds/6
+				}, gcstest.Fault{Kind: kind, Delay: time.Duration(rng.Int64N(int64(1700 * time.Millisecond)))})
+			}
+		}
+	}
+	m.faults.Always(func(op gcstest.Op) bool {
+		m.w.ref.sending(m, op)
+		for _, s := range p.strikes {
+			if op.Kind == s.kind && rng.Float64() < s.odds {
+				time.AfterFunc(time.Duration(rng.Int64N(int64(150*time.Millisecond))), func() { m.w.strike(m, s.what) })
+			}
+		}
+		return false
+	}, gcstest.Fault{})
+}
+
+// strike asks for a disaster now.
+func (w *world) strike(m *machine, what disaster) {
+	select {
+	case w.strikes <- aimed{m, what}:
+	default: // there is enough going on
+	}
+}
+
+// aimed is a disaster and its victim.
+type aimed struct {
+	m    *machine
+	what disaster
+}
+
+// torment lets disasters happen until the end.
+func (w *world) torment(end time.Duration) {
+	over := time.After(end)
+	for {
+		pause := time.Duration(w.rng.Int64N(int64(5 * time.Second)))
+		select {
+		case <-over:
+			return
+		case a := <-w.strikes:
+			w.befall(a.m, a.what)
+		case <-time.After(pause):
+			m := w.machines[w.rng.IntN(len(w.machines))]
+			switch {
+			case !w.plot.calm && !w.plot.tidy:
+				w.befall(m, disaster(w.rng.IntN(int(disasters))))
+			case w.plot.calm && w.rng.IntN(4) == 0:
+				w.befall(m, leaves)
+			}
+		}
+	}
+}
+
+// befall lets a disaster happen to a machine.
+func (w *world) befall(m *machine, what disaster) {
+	if m != nil && m.ctx.Err() != nil {
+		return
+	}
+	while := time.Duration(w.rng.Int64N(int64(20 * time.Second)))
+	switch what {
+	case cutOff:
+		w.logf("machine %d is cut off for %v", m.id, while)
+		m.faults.Partition(true)
+		time.AfterFunc(while, func() { m.faults.Partition(false) })
+	case stopped:
+		w.logf("machine %d stops for %v", m.id, while)
+		m.faults.Pause()
+		time.AfterFunc(while, m.faults.Resume)
+	case suspended:
+		w.logf("machine %d is suspended for %v", m.id, while)
+		m.suspend()
+		time.AfterFunc(while, m.resume)
+	case dies:
+		w.logf("machine %d dies, and comes back", m.id)
+		m.faults.Crash()
+		w.ref.forget(m)
+		m.halt(0)
+		w.replace(m)
+	case leaves:
+		w.logf("machine %d leaves, and comes back", m.id)
+		m.close(w.plot.manners(w.rng))
+		w.ref.forget(m)
+		m.halt(0)
+		w.replace(m)
+	case wakesAll:
+		w.logf("everybody is back")
+		for _, m := range w.machines {
+			m.faults.Partition(false)
+			m.faults.Resume()
+		}
+	}
+}
+
+// manners is for how long a client that closes is waited for.
+func (p *plot) manners(rng *rand.Rand) time.Duration {
+	if p.calm {
+		return time.Minute
+	}
+	return time.Duration(rng.Int64N(int64(2 * time.Second)))
+}
+
+// replace boots a machine in the place of one that is no more.
+func (w *world) replace(m *machine) {
+	for i, old := range w.machines {
+		if old == m {
+			w.machines[i] = w.boot(m.id + 10)
+		}
+	}
+}
+
+// name chooses what to come for, and comes when it is time.
+func (p *plot) nameFor(m *machine, rng *rand.Rand) string {
+	w := m.w
+	if !p.fresh {
+		return w.names[rng.IntN(len(w.names))]
+	}
+	const age = 3 * time.Second
+	round := time.Since(w.start)/age + 1
+	time.Sleep(time.Until(w.start.Add(round*age + time.Duration(rng.Int64N(int64(150*time.Millisecond))))))
+	return w.use(fmt.Sprintf("name-%d", round))
+}
