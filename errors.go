@@ -30,3 +30,6 @@ type MismatchError = queue.MismatchError
 // ForeignError says that an object stands where only objects of gcsync should. Nothing was acquired, and the object was
 // left alone.
 type ForeignError = queue.ForeignError
+
+// TooLargeError says that more slots of a semaphore were asked for than there are. Nothing was acquired.
+type TooLargeError = queue.TooLargeError

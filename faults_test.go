@@ -553,10 +553,10 @@ func TestForeignObjects(t *testing.T) {
 // A name that others use as something else is refused, and nothing is left of the attempt.
 func TestKindMismatch(t *testing.T) {
 	inBubble(t, gcstest.Model{}, func(b *bed) {
-		b.put(ticket("m", 7), map[string]string{"nonce": "x", "kind": "semaphore", "ttl": "30000", "claim": "10000", "prev": "1", "base": "1"})
+		b.put(ticket("m", 7), map[string]string{"nonce": "x", "kind": "rwmutex", "ttl": "30000", "claim": "10000", "prev": "1", "base": "1"})
 		var mismatch *gcsync.MismatchError
 		err := b.host("x").Mutex("m").Lock(b.Context())
-		if !errors.As(err, &mismatch) || !strings.Contains(err.Error(), "semaphore") {
+		if !errors.As(err, &mismatch) || !strings.Contains(err.Error(), "rwmutex") {
 			b.Errorf("Lock = %v, want a MismatchError that names both", err)
 		}
 		if n := len(b.srv.Objects(bucket, "")); n != 1 {

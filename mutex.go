@@ -9,8 +9,6 @@ import (
 	"github.com/gcsync/gcsync/lease"
 )
 
-const kindMutex = "mutex"
-
 // A Mutex is a mutual exclusion lock among all clients of a bucket. Get one from [Client.Mutex].
 //
 // Holders follow each other in the order in which their processes came for the lock; the goroutines of one process in
@@ -41,7 +39,7 @@ func (m *Mutex) Lock(ctx context.Context) error {
 }
 
 func (m *Mutex) acquire(ctx context.Context) (*queue.Hold, error) {
-	h, err := m.c.queue.Acquire(ctx, kindMutex, m.name)
+	h, err := m.c.queue.Acquire(ctx, queue.Mutex, m.name)
 	if err != nil {
 		return nil, m.fail("lock", err)
 	}
@@ -56,7 +54,7 @@ func (m *Mutex) acquire(ctx context.Context) (*queue.Hold, error) {
 // leases since it was last heard of, by the service's clock, and two calls of TryLock by anybody; or one lease and two
 // calls by the same client.
 func (m *Mutex) TryLock(ctx context.Context) (bool, error) {
-	h, err := m.c.queue.Try(ctx, kindMutex, m.name)
+	h, err := m.c.queue.Try(ctx, queue.Mutex, m.name)
 	if err != nil {
 		return false, m.fail("try lock", err)
 	}

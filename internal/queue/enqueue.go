@@ -43,8 +43,8 @@ func (l *line) enqueue(ctx context.Context, only bool) (*ticket, error) {
 				return nil, err
 			}
 		}
-		if end.base.kind != l.kind {
-			return nil, &MismatchError{l.store.URL(end.base.Name), "the kind", end.base.kind, l.kind}
+		if err := l.agree(end.base); err != nil {
+			return nil, err
 		}
 		t := l.adopt(recs)
 		if t == nil {
@@ -76,6 +76,18 @@ func (l *line) enqueue(ctx context.Context, only bool) (*ticket, error) {
 			return t, nil
 		}
 	}
+}
+
+// agree reports whether the newest ticket is of what our clients take the name for.
+func (l *line) agree(r *record) error {
+	url := l.store.URL(r.Name)
+	switch ours := l.slots.configured; {
+	case r.kind != l.kind:
+		return &MismatchError{url, "the kind", r.kind, l.kind}
+	case ours != r.slots.configured && ours != r.slots.limit:
+		return &MismatchError{url, "the size", decimal(r.slots.limit), decimal(ours)}
+	}
+	return nil
 }
 
 func find(recs []*record, n int64) *record {
@@ -254,7 +266,7 @@ func (l *line) unbuilt(ctx context.Context, t *ticket, backoff object.Backoff) (
 			return false, nil
 		}
 		l.event(GhostDeleted, t.n)
-		return false, l.removeAll(ctx, t.n, object.Version{Gen: t.Gen})
+		return false, l.removeAll(ctx, t.Name, object.Version{Gen: t.Gen})
 	}
 }
 

@@ -35,7 +35,19 @@ const (
 	WitnessLeft                  // wrote down that a silent holder was seen
 	SilenceProven                // concluded from the service's clock that a holder is dead
 	Swept                        // deleted a leftover object
-	events                       // their number
+
+	// Of what several may hold at once.
+	Registered       // wrote an entry into the registry
+	Admitted         // deleted the baton of our own ticket: the entry counts
+	AdmissionProven  // ... as an absent baton told after an attempt without an answer
+	AdmissionRefused // ... was deleted by another, or late: queued again
+	Withdrawn        // gave up a turn at the head
+	EntryGone        // somebody left the registry
+	EntryExpired     // removed the entry of a silent holder
+	Resized          // wrote a ticket with another limit
+	Joined           // shared a hold of this process
+	JoinRefused      // did not, because others have queued since
+	events           // their number
 )
 
 var eventNames = [...]string{
@@ -44,11 +56,16 @@ var eventNames = [...]string{
 	"claim expired", "ttl expired", "abandoned obeyed", "requeued", "granted",
 	"passed", "pass limit", "lingered", "linger cut", "released", "delete retried", "lost", "renewed", "renewal retried",
 	"orphaned", "given up", "witness left", "silence proven", "swept",
+	"registered", "admitted", "admission proven", "admission refused", "withdrawn",
+	"entry gone", "entry expired", "resized", "joined", "join refused",
 }
 
 var _ [events]struct{} = [len(eventNames)]struct{}{} // one name for each
 
 func (e Event) String() string { return eventNames[e] }
+
+// Shared reports whether e happens only to what several may hold at once.
+func (e Event) Shared() bool { return e >= Registered }
 
 // Events returns all events there are.
 func Events() []Event {
@@ -62,7 +79,7 @@ func Events() []Event {
 // surprising reports whether an operator would want to know.
 func (e Event) surprising() bool {
 	switch e {
-	case ClaimExpired, TTLExpired, Lost, Requeued, SilenceProven:
+	case ClaimExpired, TTLExpired, Lost, Requeued, SilenceProven, EntryExpired:
 		return true
 	}
 	return false

@@ -40,7 +40,7 @@ func (w *wait) silence(ctx context.Context, o object.Object) (again bool, err er
 	default:
 		return false, nil
 	}
-	gone, err := w.l.remove(ctx, rec.n, rec.Version)
+	gone, err := w.l.remove(ctx, rec.Name, rec.Version)
 	switch {
 	case gone:
 		w.l.event(event, rec.n+1, "previous owner", w.holder(s), "silent for", w.l.now().Since(s.since))

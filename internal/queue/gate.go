@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/gcsync/gcsync/internal/clock"
 	"github.com/gcsync/gcsync/lease"
 )
 
@@ -27,7 +26,7 @@ type Gate struct {
 	tenure  *tenure   // what this process holds, if it does
 	holder  *Hold     // whose turn it is; a lost one keeps its place here until it is released
 	linger  *time.Timer
-	taken   [2]clock.Instant // when the last two local grants began
+	pace    pace
 }
 
 // waiter is one goroutine in the local queue.
@@ -93,7 +92,7 @@ func (g *Gate) acquire(ctx context.Context, left func()) (*Hold, error) {
 		}
 		if g.holder == w.hold { // and not closed, or unlocked by somebody who has no business with it
 			if t, _ := g.end(); t != nil {
-				g.releaseLater(t)
+				t.releaseLater()
 			}
 		}
 	default:
@@ -137,7 +136,7 @@ func (g *Gate) begin(granted *lease.Lease, left func()) *Hold {
 		g.l.event(Passed, none)
 	}
 	g.holder = &Hold{gate: g, lease: granted, left: left}
-	g.taken[0], g.taken[1] = g.taken[1], g.l.now()
+	g.pace.step(g.l.now())
 	if g.busy() {
 		g.tenure.watch()
 	}

@@ -2,9 +2,9 @@ package queue
 
 import (
 	"context"
-	"fmt"
 	"time"
 
+	"github.com/gcsync/gcsync/internal/clock"
 	"github.com/gcsync/gcsync/lease"
 )
 
@@ -28,34 +28,9 @@ func (h *Hold) Release() error {
 	g.mu.Unlock()
 	defer h.left()
 	if lost == nil && t != nil {
-		return g.release(t)
+		return t.release()
 	}
 	return lost
-}
-
-// release deletes the baton of a tenure that was dropped, here and now for as long as a request may take, and then in the
-// background.
-func (g *Gate) release(t *tenure) error {
-	var err error
-	if !g.l.cfg.Tasks.Do(func(ctx context.Context) {
-		err = t.release(ctx, lease.RequestTimeout(g.l.cfg.TTL))
-	}) {
-		return lease.ErrUnconfirmed // closed: what was to be released is left to its lease
-	}
-	if err != nil {
-		g.releaseLater(t)
-		return fmt.Errorf("%w: %w", lease.ErrUnconfirmed, err)
-	}
-	return nil
-}
-
-// releaseLater does it in the background, for as long as there is anything to gain from it.
-func (g *Gate) releaseLater(t *tenure) {
-	g.l.cfg.Tasks.Go(func(ctx context.Context) {
-		if err := t.release(ctx, t.keeper.Record().Length); err != nil {
-			g.l.cfg.Logger.Debug("gcsync: not released", "queue", g.l.store.URL(string(g.l.path)), "error", err)
-		}
-	})
 }
 
 // end ends the turn of the holder: passes on, lingers, or drops the tenure, which is then the caller's to release. It
@@ -85,8 +60,16 @@ func (g *Gate) end() (dropped *tenure, lost error) {
 
 // busy reports whether this process has taken the name so often of late that it is worth keeping for a moment. g.mu is
 // held.
-func (g *Gate) busy() bool {
-	return g.l.cfg.Linger > 0 && !g.taken[0].IsZero() && g.l.now().Since(g.taken[0]) < lingerWindow
+func (g *Gate) busy() bool { return g.pace.fast(g.l.cfg, g.l.now()) }
+
+// pace remembers when this process last took a name.
+type pace [2]clock.Instant
+
+func (p *pace) step(now clock.Instant) { p[0], p[1] = p[1], now }
+
+// fast reports whether it has done so twice within a moment, and may linger.
+func (p *pace) fast(cfg *Config, now clock.Instant) bool {
+	return cfg.Linger > 0 && !p[0].IsZero() && now.Since(p[0]) < lingerWindow
 }
 
 // lingerWindow is the time within which a process must have taken a name twice to linger.
@@ -122,4 +105,4 @@ func (g *Gate) drop(cause error) *tenure {
 }
 
 // giveUp drops the tenure and releases it in the background. g.mu is held.
-func (g *Gate) giveUp(cause error) { g.releaseLater(g.drop(cause)) }
+func (g *Gate) giveUp(cause error) { g.drop(cause).releaseLater() }

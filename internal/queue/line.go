@@ -35,6 +35,11 @@ type line struct {
 	store *object.Store
 	path  Path
 	kind  string
+	slots slots // of a semaphore, as its clients here were made
+
+	// What only the one goroutine that acts on the line touches.
+	resize   int64     // the limit that our next ticket brings; 0: that of the one before it
+	registry *registry // those who are in without a baton; nil: the kind has no such
 
 	mu       sync.Mutex
 	memory   memory        // of our last ticket
@@ -92,9 +97,9 @@ func (l *line) get(ctx context.Context, n int64) (object.Object, error) {
 	return l.store.Get(ctx, l.path.ticket(n))
 }
 
-// remove deletes one version of ticket n and reports whether it is certainly gone: deleted now, or before.
-func (l *line) remove(ctx context.Context, n int64, v object.Version) (gone bool, err error) {
-	err = l.store.Delete(ctx, l.path.ticket(n), v)
+// remove deletes one version of an object and reports whether it is certainly gone: deleted now, or before.
+func (l *line) remove(ctx context.Context, name string, v object.Version) (gone bool, err error) {
+	err = l.store.Delete(ctx, name, v)
 	switch object.OutcomeOf(err) {
 	case object.Applied, object.Missing:
 		return true, nil
@@ -107,10 +112,10 @@ func (l *line) remove(ctx context.Context, n int64, v object.Version) (gone bool
 }
 
 // removeAll retries remove until the version is gone, ctx ends or it can never be done.
-func (l *line) removeAll(ctx context.Context, n int64, v object.Version) error {
+func (l *line) removeAll(ctx context.Context, name string, v object.Version) error {
 	backoff := l.cfg.Backoff()
 	for {
-		gone, err := l.remove(ctx, n, v)
+		gone, err := l.remove(ctx, name, v)
 		if gone || object.OutcomeOf(err) == object.Denied {
 			return err
 		}

@@ -16,6 +16,7 @@ import (
 const (
 	dirTickets   = "/t/"
 	dirWitnesses = "/w/"
+	dirHolders   = "/h/"
 )
 
 // reserved are the folder names that a segment of a lock's name must not be mistaken for.
@@ -70,20 +71,31 @@ func plain(r rune) bool {
 
 func (p Path) tickets() string   { return string(p) + dirTickets }
 func (p Path) witnesses() string { return string(p) + dirWitnesses }
+func (p Path) holders() string   { return string(p) + dirHolders }
 
 // ticket names the n'th ticket.
-func (p Path) ticket(n int64) string {
+func (p Path) ticket(n int64) string { return p.numbered(dirTickets, n) }
+
+// holder names the registry's entry of whoever came with the n'th ticket.
+func (p Path) holder(n int64) string { return p.numbered(dirHolders, n) }
+
+func (p Path) numbered(dir string, n int64) string {
 	var num [digits]byte
 	for i := digits - 1; i >= 0; i-- {
 		num[i] = byte('0' + n%10)
 		n /= 10
 	}
-	return string(p) + dirTickets + string(num[:])
+	return string(p) + dir + string(num[:])
 }
 
 // number returns the number of the ticket that the object's name stands for; false for a name that is no ticket's.
-func (p Path) number(name string) (int64, bool) {
-	s, ok := strings.CutPrefix(name, p.tickets())
+func (p Path) number(name string) (int64, bool) { return p.numberIn(dirTickets, name) }
+
+// holderNumber does the same for an entry of the registry.
+func (p Path) holderNumber(name string) (int64, bool) { return p.numberIn(dirHolders, name) }
+
+func (p Path) numberIn(dir, name string) (int64, bool) {
+	s, ok := strings.CutPrefix(name, string(p)+dir)
 	if !ok || len(s) != digits {
 		return 0, false
 	}

@@ -34,68 +34,140 @@ import (
 	"github.com/gcsync/gcsync/internal/clock"
 )
 
+// The kinds of names.
+const (
+	Mutex     = "mutex"
+	Semaphore = "semaphore"
+	RWMutex   = "rwmutex"
+)
+
 // Queue is all queues of one client.
 type Queue struct {
 	cfg Config
 
 	mu     sync.Mutex
-	gates  map[string]*entry
+	places map[string]*place
 	closed error
 }
 
-// entry is a gate and how many need it to stay: calls under way and turns not yet released.
-type entry struct {
-	gate    *Gate
+// place is one name in this process, and how many need it to stay: calls under way and turns not yet released.
+type place struct {
+	kind  string
+	slots int64 // of a semaphore
+	gate  *Gate // where turns are exclusive
+	pool  *Pool // where several hold at once
+
 	users   int
 	idle    clock.Instant // when the last of them left
 	pruning bool
 }
 
 // New returns the queues of a client.
-func New(cfg Config) *Queue { return &Queue{cfg: cfg, gates: make(map[string]*entry)} }
+func New(cfg Config) *Queue { return &Queue{cfg: cfg, places: make(map[string]*place)} }
 
-// Acquire waits until it is the caller's turn on the lock name. ctx bounds the waiting only. A call that fails leaves
-// nothing held: what it had begun in the bucket is finished, or given to another goroutine, in the background.
+// Acquire waits until it is the caller's turn on the lock name: a mutex, or the writing side of a lock. ctx bounds the
+// waiting only. A call that fails leaves nothing held: what it had begun in the bucket is finished, or given to another
+// goroutine, in the background.
 func (q *Queue) Acquire(ctx context.Context, kind, name string) (*Hold, error) {
-	return q.turn(kind, name, func(g *Gate, left func()) (*Hold, error) { return g.acquire(ctx, left) })
+	return turn(q, kind, name, 0, func(p *place, left func()) (*Hold, error) { return p.gate.acquire(ctx, left) })
 }
 
 // Try takes the turn on the lock name if nobody has it, here or elsewhere; otherwise it returns nil. ctx bounds the
 // call: when it ends first, what was begun is undone in the background.
 func (q *Queue) Try(ctx context.Context, kind, name string) (*Hold, error) {
-	return q.turn(kind, name, func(g *Gate, left func()) (*Hold, error) { return g.try(ctx, left) })
+	return turn(q, kind, name, 0, func(p *place, left func()) (*Hold, error) { return p.gate.try(ctx, left) })
+}
+
+// Enter waits until weight slots are free on the semaphore name, which has so many. Apart from that it is like Acquire.
+func (q *Queue) Enter(ctx context.Context, name string, slots, weight int64) (*Share, error) {
+	return turn(q, Semaphore, name, slots, func(p *place, left func()) (*Share, error) {
+		return p.pool.acquire(ctx, demand{weight: weight}, left)
+	})
+}
+
+// TryEnter takes weight slots of the semaphore name if they are free and nobody waits; otherwise it returns nil.
+func (q *Queue) TryEnter(ctx context.Context, name string, slots, weight int64) (*Share, error) {
+	return turn(q, Semaphore, name, slots, func(p *place, left func()) (*Share, error) {
+		return p.pool.try(ctx, demand{weight: weight}, left)
+	})
+}
+
+// Resize changes how many slots the semaphore name has.
+func (q *Queue) Resize(ctx context.Context, name string, slots, limit int64) error {
+	_, err := turn(q, Semaphore, name, slots, func(p *place, left func()) (*Share, error) {
+		return p.pool.acquire(ctx, demand{resize: limit}, left)
+	})
+	return err
+}
+
+// Read waits until no writer holds the lock name, nor waits before the caller.
+func (q *Queue) Read(ctx context.Context, name string) (*Share, error) {
+	return turn(q, RWMutex, name, 0, func(p *place, left func()) (*Share, error) {
+		return p.pool.acquire(ctx, demand{weight: 1}, left)
+	})
+}
+
+// TryRead takes the reading side of the lock name if that needs no waiting; otherwise it returns nil.
+func (q *Queue) TryRead(ctx context.Context, name string) (*Share, error) {
+	return turn(q, RWMutex, name, 0, func(p *place, left func()) (*Share, error) {
+		return p.pool.try(ctx, demand{weight: 1}, left)
+	})
 }
 
 // Holder returns the current turn on the lock name in this process. Without one the error is ErrNotHeld, or what the
 // queue was closed with.
 func (q *Queue) Holder(name string) (*Hold, error) {
-	q.mu.Lock()
-	e, closed := q.gates[name], q.closed
-	q.mu.Unlock()
-	if closed != nil {
-		return nil, closed
-	}
-	if e != nil {
-		e.gate.mu.Lock()
-		defer e.gate.mu.Unlock()
-		if e.gate.holder != nil {
-			return e.gate.holder, nil
+	p, err := q.find(name)
+	if p != nil && p.gate != nil {
+		p.gate.mu.Lock()
+		defer p.gate.mu.Unlock()
+		if p.gate.holder != nil {
+			return p.gate.holder, nil
 		}
 	}
-	return nil, ErrNotHeld
+	return nil, err
+}
+
+// Park leaves a reader's share with its name.
+func (q *Queue) Park(s *Share) { s.park() }
+
+// Unpark returns the oldest share that was left with the name, and takes it from there.
+func (q *Queue) Unpark(name string) (*Share, error) { return q.parked(name, (*Pool).unpark) }
+
+// Reader returns the latest share that was left with the name.
+func (q *Queue) Reader(name string) (*Share, error) { return q.parked(name, (*Pool).reading) }
+
+func (q *Queue) parked(name string, which func(*Pool) *Share) (*Share, error) {
+	p, err := q.find(name)
+	if p != nil && p.pool != nil {
+		if s := which(p.pool); s != nil {
+			return s, nil
+		}
+	}
+	return nil, err
+}
+
+// find returns what is held under a name, and the error for the case that it is nothing.
+func (q *Queue) find(name string) (*place, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed != nil {
+		return nil, q.closed
+	}
+	return q.places[name], ErrNotHeld
 }
 
 // Len returns how many names are in memory: those in use, and those used a moment ago.
 func (q *Queue) Len() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return len(q.gates)
+	return len(q.places)
 }
 
 // SkipPasses makes the current tenure of a name count n local turns more. It is for tests: to take them all takes long.
 func (q *Queue) SkipPasses(name string, n int64) {
 	q.mu.Lock()
-	g := q.gates[name].gate
+	g := q.places[name].gate
 	q.mu.Unlock()
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -108,15 +180,20 @@ func (q *Queue) Close(cause error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.closed = cause
-	for _, e := range q.gates {
-		e.gate.shut(cause)
+	for _, p := range q.places {
+		if p.gate != nil {
+			p.gate.shut(cause)
+		}
+		if p.pool != nil {
+			p.pool.shut(cause)
+		}
 	}
 }
 
-// turn runs take on the gate of the lock name, of which a client has one at a time: it stays for as long as anything is
-// held, waited for or remembered there.
-func (q *Queue) turn(kind, name string, take func(g *Gate, left func()) (*Hold, error)) (*Hold, error) {
-	e, err := q.enter(kind, name)
+// turn runs take on the place of a name, of which a client has one at a time: it stays for as long as anything is held,
+// waited for or remembered there.
+func turn[T any](q *Queue, kind, name string, slots int64, take func(p *place, left func()) (*T, error)) (*T, error) {
+	p, err := q.enter(kind, name, slots)
 	if err != nil {
 		return nil, err
 	}
@@ -126,64 +203,88 @@ func (q *Queue) turn(kind, name string, take func(g *Gate, left func()) (*Hold, 
 		defer q.mu.Unlock()
 		if !gone {
 			gone = true
-			q.leave(name, e)
+			q.leave(name, p)
 		}
 	}
-	h, err := take(e.gate, left)
+	h, err := take(p, left)
 	if h == nil {
 		left()
 	}
 	return h, err
 }
 
-func (q *Queue) enter(kind, name string) (*entry, error) {
+func (q *Queue) enter(kind, name string, slots int64) (*place, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	e := q.gates[name]
+	p := q.places[name]
 	switch {
 	case q.closed != nil:
 		return nil, q.closed
-	case e == nil:
+	case p == nil:
 		path, err := NewPath(q.cfg.Prefix, name)
 		if err != nil {
 			return nil, err
 		}
-		e = &entry{gate: &Gate{l: &line{cfg: &q.cfg, store: q.cfg.Store, path: path, kind: kind}}}
-		q.gates[name] = e
-	case e.gate.l.kind != kind:
-		return nil, &MismatchError{q.cfg.Store.URL(string(e.gate.l.path)), "the kind", e.gate.l.kind, kind}
+		p = q.place(kind, path, slots)
+		q.places[name] = p
+	case p.kind != kind:
+		return nil, &MismatchError{q.url(name), "the kind", p.kind, kind}
+	case p.slots != slots:
+		return nil, &MismatchError{q.url(name), "the size", decimal(p.slots), decimal(slots)}
 	}
-	e.users++
-	return e, nil
+	p.users++
+	return p, nil
 }
 
-// leave notes that one less needs the gate. q.mu is held.
-func (q *Queue) leave(name string, e *entry) {
-	e.users--
-	e.idle = q.cfg.Store.Clock().Now()
-	q.prune(name, e, 2*freshness)
+func (q *Queue) url(name string) string { return q.cfg.Store.URL(q.cfg.Prefix + name) }
+
+// place is what a name of the given kind needs. The two sides of a lock for readers and writers are like two processes to
+// each other.
+func (q *Queue) place(kind string, path Path, size int64) *place {
+	line := func() *line {
+		return &line{cfg: &q.cfg, store: q.cfg.Store, path: path, kind: kind, slots: slots{size, size}, registry: new(registry)}
+	}
+	p := &place{kind: kind, slots: size}
+	if kind != Semaphore {
+		p.gate = &Gate{l: line()}
+	}
+	if kind != Mutex {
+		p.pool = &Pool{l: line(), shared: kind == RWMutex}
+	}
+	return p
 }
 
-// prune removes, later, a gate that nobody uses and that has been idle for so long that what it remembers is worth
+func (p *place) unused() bool {
+	return (p.gate == nil || p.gate.idle()) && (p.pool == nil || p.pool.idle())
+}
+
+// leave notes that one less needs the place. q.mu is held.
+func (q *Queue) leave(name string, p *place) {
+	p.users--
+	p.idle = q.cfg.Store.Clock().Now()
+	q.prune(name, p, 2*freshness)
+}
+
+// prune removes, later, a place that nobody uses and that has been idle for so long that what it remembers is worth
 // nothing. q.mu is held.
-func (q *Queue) prune(name string, e *entry, after time.Duration) {
-	if e.users > 0 || e.pruning || q.closed != nil {
+func (q *Queue) prune(name string, p *place, after time.Duration) {
+	if p.users > 0 || p.pruning || q.closed != nil {
 		return
 	}
-	e.pruning = true
+	p.pruning = true
 	q.cfg.Tasks.AfterFunc(after, func(context.Context) {
 		q.mu.Lock()
 		defer q.mu.Unlock()
-		e.pruning = false
-		rest := 2*freshness - q.cfg.Store.Clock().Now().Since(e.idle)
+		p.pruning = false
+		rest := 2*freshness - q.cfg.Store.Clock().Now().Since(p.idle)
 		switch {
-		case e.users > 0: // whoever leaves last comes here again
+		case p.users > 0: // whoever leaves last comes here again
 		case rest > 0:
-			q.prune(name, e, rest)
-		case e.gate.idle():
-			delete(q.gates, name)
+			q.prune(name, p, rest)
+		case p.unused():
+			delete(q.places, name)
 		default: // a ticket whose waiters left is still under way, or a holder is under suspicion
-			q.prune(name, e, 2*freshness)
+			q.prune(name, p, 2*freshness)
 		}
 	})
 }

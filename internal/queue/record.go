@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"time"
@@ -21,6 +22,13 @@ const (
 	keyBase    = "base"  // creation time of ticket 0, in milliseconds since the epoch
 	keyRenewal = "rn"    // nonce of the last renewal, written by the holder
 	keyGone    = "abandoned"
+
+	// Of a semaphore's tickets.
+	keyLimit  = "limit"      // the slots that there are, from this ticket on
+	keyConfig = "configured" // the slots that its clients were made with
+
+	// Of the registry's entries.
+	keyWeight = "weight" // the slots that the holder takes
 )
 
 // record is what a ticket's metadata says. Its creator wrote all but the last three; the holder that it is the baton of
@@ -31,20 +39,48 @@ type record struct {
 	nonce string
 	kind  string
 	prev  int64
-	claim time.Duration
 	base  int64
+	slots slots
+	term
 
-	ttl       time.Duration
-	renewal   string
 	abandoned bool
 }
 
-// lease is how long the holder of this baton may be silent, as it stands in the object.
-func (r *record) lease() time.Duration {
-	if r.renewal == "" {
-		return r.claim
+// slots is the size of a semaphore; zero for what is none. The two differ after a Resize.
+type slots struct {
+	limit      int64 // in force
+	configured int64 // what its clients were made with
+}
+
+// term is how long the holder whom a record keeps alive may be silent.
+type term struct {
+	claim   time.Duration // before it has renewed
+	ttl     time.Duration // afterwards
+	renewal string        // nonce of the last renewal; empty: it never has
+}
+
+// lease is how long it may be silent as the object stands.
+func (t *term) lease() time.Duration {
+	if t.renewal == "" {
+		return t.claim
 	}
-	return r.ttl
+	return t.ttl
+}
+
+// read takes the term from an object's metadata, or says why there is none.
+func (t *term) read(md map[string]string) (why string) {
+	t.renewal = md[keyRenewal]
+	for _, d := range [...]struct {
+		key string
+		to  *time.Duration
+	}{{keyTTL, &t.ttl}, {keyClaim, &t.claim}} {
+		ms, err := strconv.ParseInt(md[d.key], 10, 64)
+		*d.to = time.Duration(ms) * time.Millisecond
+		if err != nil || ms > lease.MaxLength.Milliseconds() || lease.CheckLength(*d.to) != nil {
+			return fmt.Sprintf("%s is %q, not a plausible number of milliseconds", d.key, md[d.key])
+		}
+	}
+	return ""
 }
 
 // id is the ticket's identity.
@@ -82,37 +118,55 @@ func (r *record) read(p Path) (why string) {
 	if r.nonce = md[keyNonce]; r.nonce == "" {
 		return fmt.Sprintf("no %q in its metadata", keyNonce)
 	}
-	r.kind, r.renewal = md[keyKind], md[keyRenewal]
+	r.kind = md[keyKind]
 	_, r.abandoned = md[keyGone]
-	for _, d := range [...]struct {
-		key string
-		to  *time.Duration
-	}{{keyTTL, &r.ttl}, {keyClaim, &r.claim}} {
-		ms, err := strconv.ParseInt(md[d.key], 10, 64)
-		*d.to = time.Duration(ms) * time.Millisecond
-		if err != nil || ms > lease.MaxLength.Milliseconds() || lease.CheckLength(*d.to) != nil {
-			return fmt.Sprintf("%s is %q, not a plausible number of milliseconds", d.key, md[d.key])
+	if why := r.term.read(md); why != "" {
+		return why
+	}
+	if r.kind == Semaphore {
+		why := cmp.Or(positive(md, keyLimit, &r.slots.limit), positive(md, keyConfig, &r.slots.configured))
+		if why != "" {
+			return why
 		}
 	}
 	if r.n == 0 {
 		r.base = r.Created.UnixMilli()
 		return ""
 	}
-	for _, d := range [...]struct {
-		key string
-		to  *int64
-	}{{keyPrev, &r.prev}, {keyBase, &r.base}} {
-		var err error
-		if *d.to, err = strconv.ParseInt(md[d.key], 10, 64); err != nil || *d.to <= 0 {
-			return fmt.Sprintf("%s is %q, not a positive number", d.key, md[d.key])
-		}
+	return cmp.Or(positive(md, keyPrev, &r.prev), positive(md, keyBase, &r.base))
+}
+
+// positive takes a number from an object's metadata, or says why it is none.
+func positive(md map[string]string, key string, to *int64) (why string) {
+	var err error
+	if *to, err = strconv.ParseInt(md[key], 10, 64); err != nil || *to <= 0 {
+		return fmt.Sprintf("%s is %q, not a positive number", key, md[key])
 	}
 	return ""
 }
 
 // draft is the ticket that follows base; nil for ticket 0.
 func (l *line) draft(base *record) object.Draft {
-	md := map[string]string{
+	md := l.signed()
+	slots := l.slots
+	if base != nil {
+		md[keyPrev] = decimal(base.Gen)
+		md[keyBase] = decimal(base.base)
+		slots = base.slots
+	}
+	if l.kind == Semaphore {
+		if l.resize > 0 {
+			slots.limit = l.resize
+		}
+		md[keyLimit] = decimal(slots.limit)
+		md[keyConfig] = decimal(slots.configured)
+	}
+	return object.Draft{Metadata: md}
+}
+
+// signed is the metadata that all our objects begin with.
+func (l *line) signed() map[string]string {
+	return map[string]string{
 		keyNonce: object.NewNonce(),
 		keyOwner: l.cfg.Owner,
 		keyHost:  l.cfg.Host,
@@ -120,11 +174,8 @@ func (l *line) draft(base *record) object.Draft {
 		keyTTL:   millis(l.cfg.TTL),
 		keyClaim: millis(l.cfg.Claim),
 	}
-	if base != nil {
-		md[keyPrev] = strconv.FormatInt(base.Gen, 10)
-		md[keyBase] = strconv.FormatInt(base.base, 10)
-	}
-	return object.Draft{Metadata: md}
 }
+
+func decimal(n int64) string { return strconv.FormatInt(n, 10) }
 
 func millis(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }

@@ -193,7 +193,7 @@ func (l *line) bootstrap(ctx context.Context, backoff object.Backoff) error {
 			return nil
 		case err == nil:
 			l.event(BootstrapUndone, none)
-			return l.removeAll(ctx, 0, object.Version{Gen: zero.Gen})
+			return l.removeAll(ctx, zero.Name, object.Version{Gen: zero.Gen})
 		case !retryable(err) || !object.Pause(ctx, backoff):
 			return err
 		}
@@ -228,7 +228,7 @@ func (l *line) sweep(recs []*record) {
 	}
 	l.cfg.Tasks.Go(func(ctx context.Context) {
 		for _, r := range old {
-			if gone, _ := l.remove(ctx, r.n, r.Version); gone {
+			if gone, _ := l.remove(ctx, r.Name, r.Version); gone {
 				l.event(Swept, r.n)
 			}
 		}

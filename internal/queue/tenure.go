@@ -13,11 +13,10 @@ import (
 // tenure is the time during which a ticket of ours is the head: from the grant to the release of its baton. Goroutines
 // of this process take turns within it.
 type tenure struct {
-	l      *line
-	ticket *ticket
-	keeper *lease.Keeper
-	began  clock.Instant
-	passes int64 // local grants so far
+	possession // the baton
+	ticket     *ticket
+	began      clock.Instant
+	passes     int64 // local grants so far
 
 	mu        sync.Mutex
 	watching  bool
@@ -54,12 +53,19 @@ func (l *line) take(ctx context.Context, t *ticket) (*tenure, error) {
 			return nil, err
 		}
 		if tn := l.hold(t); tn != nil {
+			if err := tn.drain(ctx, true); err == errAgain {
+				l.event(Requeued, t.n)
+				t = nil
+				continue
+			} else if err != nil {
+				return nil, err
+			}
 			l.event(Granted, t.n)
 			return tn, nil
 		}
 		// We were the head without knowing it for so long that others may have given us up: too late to believe.
 		l.event(Requeued, t.n)
-		if err := l.removeAll(ctx, t.n-1, object.Version{Gen: t.baton.Gen}); err != nil {
+		if err := l.removeAll(ctx, t.baton.Name, object.Version{Gen: t.baton.Gen}); err != nil {
 			return nil, err
 		}
 		t = nil
@@ -90,11 +96,20 @@ func (l *line) try(ctx context.Context) (tn *tenure, behind *ticket, err error) 
 			}
 		}
 		if tn := l.hold(t); tn != nil {
+			switch err := tn.drain(ctx, false); err {
+			case nil:
+			case errNoRoom:
+				return nil, nil, nil
+			case errAgain:
+				continue
+			default:
+				return nil, nil, err
+			}
 			l.event(Granted, t.n)
 			return tn, nil, nil
 		}
 		l.event(Requeued, t.n)
-		if err := l.removeAll(ctx, t.n-1, object.Version{Gen: t.baton.Gen}); err != nil {
+		if err := l.removeAll(ctx, t.baton.Name, object.Version{Gen: t.baton.Gen}); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -102,36 +117,25 @@ func (l *line) try(ctx context.Context) (tn *tenure, behind *ticket, err error) 
 
 // hold begins the lease of a ticket that is the head; nil if it is over already.
 func (l *line) hold(t *ticket) *tenure {
-	tn := &tenure{l: l, ticket: t, began: l.now()}
-	if tn.began.Longest(t.from) >= t.baton.claim-lease.Margin(t.baton.claim) {
+	began := l.now()
+	if began.Longest(t.from) >= t.baton.claim-lease.Margin(t.baton.claim) {
 		return nil
 	}
-	// A renewal must not shorten the lease: one whose answer is lost would bind the others' patience and not our belief.
-	ttl := max(l.cfg.TTL, t.baton.claim)
-	tn.ctx, tn.over = context.WithCancel(l.cfg.Tasks.Context())
-	tn.keeper = lease.Keep(lease.Keeping{
-		Store:   l.store,
-		Tasks:   l.cfg.Tasks,
-		TTL:     ttl,
-		Backoff: l.cfg.Backoff,
-		Fields: func(nonce string) map[string]string {
-			return map[string]string{keyRenewal: nonce, keyTTL: millis(ttl)}
-		},
-		Nonce: func(md map[string]string) string { return md[keyRenewal] },
-		Renewed: func(attempts int) {
-			l.event(Renewed, t.n)
-			if attempts > 1 {
-				l.event(RenewalRetried, t.n, "attempts", attempts)
-			}
-		},
-		Lost: func(err error) { l.event(Lost, t.n, "error", err) },
-	}, lease.Record{
-		Name:    l.path.ticket(t.n - 1),
+	tn := &tenure{ticket: t, began: began, possession: l.possess(t.n, lease.Record{
+		Name:    t.baton.Name,
 		Version: t.baton.Version,
 		Nonce:   t.baton.renewal,
 		From:    t.from,
 		Length:  t.baton.claim,
-	})
+	})}
+	tn.freed = func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.memory.ticket == t {
+			l.memory.gone = true
+		}
+	}
+	tn.ctx, tn.over = context.WithCancel(l.cfg.Tasks.Context())
 	return tn
 }
 
@@ -194,8 +198,7 @@ func (tn *tenure) mayPass() bool {
 	return !tn.awaited() || tn.passes <= passLimit && tn.l.now().Since(tn.began) < passTime
 }
 
-// stop ends belief and remembers the ticket as the base of the next. After it the baton may be deleted; that is
-// release's part. It returns the error that the lease had ended with, if it was over before.
+// stop ends belief and remembers the ticket as the base of the next. After it the baton may be deleted. It returns the error that the lease had ended with, if it was over before.
 func (tn *tenure) stop(cause error) error {
 	err := tn.keeper.Stop(cause)
 	tn.over()
@@ -207,28 +210,6 @@ func (tn *tenure) stop(cause error) error {
 		l.memory = memory{ticket: tn.ticket, at: l.now(), queued: tn.ticket.depth > 0 || tn.awaited()}
 	}
 	return err
-}
-
-// release deletes the baton, which makes the next ticket the head. It ends when that is done, or some time after the
-// first attempt has failed; the lease frees the name at the latest.
-func (tn *tenure) release(ctx context.Context, patience time.Duration) error {
-	l := tn.l
-	gone, err := l.remove(ctx, tn.ticket.n-1, object.Version{Gen: tn.ticket.baton.Gen})
-	if !gone && object.OutcomeOf(err) != object.Denied {
-		ctx, cancel := context.WithTimeout(ctx, patience)
-		defer cancel()
-		err = l.removeAll(ctx, tn.ticket.n-1, object.Version{Gen: tn.ticket.baton.Gen})
-	}
-	if err != nil {
-		return err
-	}
-	l.event(Released, tn.ticket.n)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.memory.ticket == tn.ticket {
-		l.memory.gone = true
-	}
-	return nil
 }
 
 // abandonTried abandons the ticket that a create left without an answer may have made.

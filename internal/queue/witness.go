@@ -133,7 +133,7 @@ func (l *line) clear(ctx context.Context, head, next *record) (bool, error) {
 		}
 	}
 	// The listing that showed the head is some requests old: delete it only if it still stands so.
-	gone, err := l.remove(ctx, head.n, head.Version)
+	gone, err := l.remove(ctx, head.Name, head.Version)
 	if gone {
 		event := SilenceProven
 		if head.abandoned {

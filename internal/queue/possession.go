@@ -1,0 +1,89 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/gcsync/gcsync/internal/object"
+	"github.com/gcsync/gcsync/lease"
+)
+
+// possession is an object that keeps others out for as long as we keep it alive: a baton, or an entry in the registry.
+type possession struct {
+	l      *line
+	n      int64  // the ticket that it came with
+	name   string // of the object
+	gen    int64
+	keeper *lease.Keeper
+	freed  func() // called when the object is gone; may be nil
+}
+
+// possess begins to keep the record of ticket n alive.
+func (l *line) possess(n int64, rec lease.Record) possession {
+	// A renewal must not shorten the lease: one whose answer is lost would bind the others' patience and not our belief.
+	ttl := max(l.cfg.TTL, rec.Length)
+	keeper := lease.Keep(lease.Keeping{
+		Store:   l.store,
+		Tasks:   l.cfg.Tasks,
+		TTL:     ttl,
+		Backoff: l.cfg.Backoff,
+		Fields: func(nonce string) map[string]string {
+			return map[string]string{keyRenewal: nonce, keyTTL: millis(ttl)}
+		},
+		Nonce: func(md map[string]string) string { return md[keyRenewal] },
+		Renewed: func(attempts int) {
+			l.event(Renewed, n)
+			if attempts > 1 {
+				l.event(RenewalRetried, n, "attempts", attempts)
+			}
+		},
+		Lost: func(err error) { l.event(Lost, n, "error", err) },
+	}, rec)
+	return possession{l: l, n: n, name: rec.Name, gen: rec.Version.Gen, keeper: keeper}
+}
+
+// release deletes the object of a possession whose belief was ended, here and now for as long as a request may take, and
+// then in the background.
+func (p *possession) release() error {
+	var err error
+	if !p.l.cfg.Tasks.Do(func(ctx context.Context) {
+		err = p.free(ctx, lease.RequestTimeout(p.l.cfg.TTL))
+	}) {
+		return lease.ErrUnconfirmed // closed: what was to be released is left to its lease
+	}
+	if err != nil {
+		p.releaseLater()
+		return fmt.Errorf("%w: %w", lease.ErrUnconfirmed, err)
+	}
+	return nil
+}
+
+// releaseLater does it in the background, for as long as there is anything to gain from it.
+func (p *possession) releaseLater() {
+	p.l.cfg.Tasks.Go(func(ctx context.Context) {
+		if err := p.free(ctx, p.keeper.Record().Length); err != nil {
+			p.l.cfg.Logger.Debug("gcsync: not released", "object", p.l.store.URL(p.name), "error", err)
+		}
+	})
+}
+
+// free deletes the object. It ends when that is done, or some time after the first attempt has failed; the lease frees
+// the name at the latest.
+func (p *possession) free(ctx context.Context, patience time.Duration) error {
+	v := object.Version{Gen: p.gen}
+	gone, err := p.l.remove(ctx, p.name, v)
+	if !gone && object.OutcomeOf(err) != object.Denied {
+		ctx, cancel := context.WithTimeout(ctx, patience)
+		defer cancel()
+		err = p.l.removeAll(ctx, p.name, v)
+	}
+	if err != nil {
+		return err
+	}
+	p.l.event(Released, p.n)
+	if p.freed != nil {
+		p.freed()
+	}
+	return nil
+}

@@ -1,0 +1,451 @@
+package gcsync_test
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gcsync/gcsync"
+	"github.com/gcsync/gcsync/gcstest"
+)
+
+func (b *bed) take(s *gcsync.Semaphore, n int64) *gcsync.Permit {
+	b.Helper()
+	p, err := s.Acquire(context.Background(), n)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return p
+}
+
+func (b *bed) giveBack(p *gcsync.Permit) {
+	b.Helper()
+	if err := p.Release(context.Background()); err != nil {
+		b.Error(err)
+	}
+}
+
+// gauge is how much is in use, and fails if it is too much.
+type gauge struct {
+	b     *bed
+	limit int64
+	n     atomic.Int64
+	most  atomic.Int64
+}
+
+func (g *gauge) add(n int64) {
+	now := g.n.Add(n)
+	if now > g.limit {
+		g.b.Errorf("%d of %d slots in use", now, g.limit)
+	}
+	for most := g.most.Load(); now > most && !g.most.CompareAndSwap(most, now); most = g.most.Load() {
+	}
+}
+
+// The hammer test of x/sync/semaphore, across clients: never too many, and all get their turns.
+func TestSemaphoreHammer(t *testing.T) {
+	inBubble(t, typical, func(b *bed) {
+		g := &gauge{b: b, limit: 5}
+		var all sync.WaitGroup
+		for range 4 {
+			s := b.host("h").Semaphore("s", 5)
+			for i := range 3 {
+				rng := rand.New(rand.NewPCG(uint64(i), 1))
+				all.Go(func() {
+					for range 8 {
+						n := 1 + rng.Int64N(5)
+						err := s.Do(b.Context(), n, func(context.Context) error {
+							g.add(n)
+							time.Sleep(time.Duration(rng.Int64N(int64(time.Second))))
+							g.add(-n)
+							return nil
+						})
+						if err != nil {
+							b.Error(err)
+						}
+					}
+				})
+			}
+		}
+		all.Wait()
+		if g.most.Load() < 4 {
+			b.Errorf("never more than %d slots in use at once", g.most.Load())
+		}
+	})
+}
+
+// A large request does not starve behind small ones, which keep coming and would fit.
+func TestSemaphoreLargeRequestDoesNotStarve(t *testing.T) {
+	inBubble(t, typical, func(b *bed) {
+		ctx, stop := context.WithCancel(b.Context())
+		var all sync.WaitGroup
+		for range 3 {
+			s := b.host("small").Semaphore("s", 3)
+			all.Go(func() {
+				for ctx.Err() == nil {
+					_ = s.Do(ctx, 1, func(context.Context) error { time.Sleep(time.Second); return nil })
+				}
+			})
+		}
+		time.Sleep(5 * time.Second)
+		large := b.host("large").Semaphore("s", 3)
+		begun := time.Now()
+		p := b.take(large, 3)
+		b.within("a large request", begun, 0, 6*time.Second)
+		b.giveBack(p)
+		stop()
+		all.Wait()
+	})
+}
+
+func TestSemaphoreTryAcquire(t *testing.T) {
+	inBubble(t, typical, func(b *bed) {
+		x, y := b.host("x").Semaphore("s", 3), b.host("y").Semaphore("s", 3)
+		p := b.take(x, 2)
+		for n, want := range map[int64]bool{1: true, 2: false, 3: false} {
+			q, err := y.TryAcquire(b.Context(), n)
+			if err != nil || (q != nil) != want {
+				b.Errorf("TryAcquire(%d) beside 2 of 3 = %v, %v", n, q != nil, err)
+			}
+			if q != nil {
+				b.giveBack(q)
+			}
+		}
+		b.giveBack(p)
+		q, err := y.TryAcquire(b.Context(), 3)
+		if err != nil || q == nil {
+			b.Fatalf("TryAcquire(3) of a free semaphore = %v, %v", q, err)
+		}
+		b.giveBack(q)
+		if left := b.srv.Objects(bucket, "gcsync/s/h/"); len(left) != 0 {
+			b.Errorf("entries left: %v", left)
+		}
+	})
+}
+
+func TestSemaphoreNumbersThatCannotWork(t *testing.T) {
+	inBubble(t, typical, func(b *bed) {
+		h := b.host("x")
+		var large *gcsync.TooLargeError
+		if _, err := h.Semaphore("s", 3).Acquire(b.Context(), 4); !errors.As(err, &large) || large.Want != 4 || large.Limit != 3 {
+			b.Errorf("4 of 3: %v", err)
+		}
+		for _, n := range []int64{0, -1} {
+			if _, err := h.Semaphore("s", 3).Acquire(b.Context(), n); err == nil {
+				b.Errorf("Acquire(%d) succeeded", n)
+			}
+			if _, err := h.Semaphore("s", n).TryAcquire(b.Context(), 1); err == nil {
+				b.Errorf("of %d slots one was had", n)
+			}
+			if err := h.Semaphore("s", 3).Resize(b.Context(), n); err == nil {
+				b.Errorf("Resize(%d) succeeded", n)
+			}
+		}
+		p := b.take(h.Semaphore("s", 3), 1)
+		var mismatch *gcsync.MismatchError
+		_, err := b.host("y").Semaphore("s", 4).Acquire(b.Context(), 1)
+		if !errors.As(err, &mismatch) || mismatch.Theirs != "3" || mismatch.Ours != "4" {
+			b.Errorf("another size: %v", err)
+		}
+		if _, err = h.Semaphore("s", 4).TryAcquire(b.Context(), 1); !errors.As(err, &mismatch) || !strings.Contains(err.Error(), `"3"`) {
+			b.Errorf("another size in the same client: %v", err)
+		}
+		if err := b.host("z").Mutex("s").Lock(b.Context()); !errors.As(err, &mismatch) {
+			b.Errorf("a mutex of that name: %v", err)
+		}
+		b.giveBack(p)
+		if err := p.Release(b.Context()); !errors.Is(err, gcsync.ErrNotHeld) {
+			b.Errorf("released twice: %v", err)
+		}
+	})
+}
+
+// More slots are found by those who wait already; fewer hold as soon as Resize has returned.
+func TestSemaphoreResize(t *testing.T) {
+	inBubble(t, typical, func(b *bed) {
+		x, y, z := b.host("x").Semaphore("s", 1), b.host("y").Semaphore("s", 1), b.host("z").Semaphore("s", 1)
+		first := b.take(x, 1)
+		got := make(chan *gcsync.Permit)
+		go func() { got <- b.take(y, 1) }()
+		time.Sleep(3 * time.Second)
+		begun := time.Now()
+		if err := z.Resize(b.Context(), 3); err != nil {
+			b.Fatal(err)
+		}
+		second := <-got
+		b.within("the wait for more slots", begun, 0, 4*time.Second)
+
+		third, err := b.host("new").Semaphore("s", 3).TryAcquire(b.Context(), 1) // made with the new size
+		if err != nil || third == nil {
+			b.Fatalf("the third of three = %v, %v", third, err)
+		}
+		if _, err := z.Acquire(b.Context(), 4); err == nil {
+			b.Error("4 of 3 were had")
+		}
+
+		if err := z.Resize(b.Context(), 2); err != nil {
+			b.Fatal(err)
+		}
+		b.giveBack(third)
+		if p, err := z.TryAcquire(b.Context(), 1); err != nil || p != nil {
+			b.Errorf("the third of two = %v, %v", p, err)
+		}
+		b.giveBack(second)
+		b.giveBack(b.take(z, 1))
+		b.giveBack(first)
+		b.giveBack(b.take(x, 2)) // more than it was made with
+		var large *gcsync.TooLargeError
+		if _, err := x.Acquire(b.Context(), 3); !errors.As(err, &large) {
+			b.Errorf("3 of 2: %v", err)
+		}
+	})
+}
+
+// The slots of a holder who died come back within its lease, whoever waits or does not.
+func TestSemaphoreRecovery(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		age   time.Duration // of the permit when its holder dies
+		lease time.Duration
+	}{{"never renewed", time.Second, 10 * time.Second}, {"renewed", time.Minute, 30 * time.Second}} {
+		t.Run(test.name, func(t *testing.T) {
+			inBubble(t, typical, func(b *bed) {
+				dead := b.host("dead")
+				b.take(dead.Semaphore("s", 2), 2)
+				time.Sleep(test.age)
+				dead.vanish()
+				begun := time.Now()
+				p := b.take(b.host("x").Semaphore("s", 2), 1)
+				b.within("recovery", begun, test.lease/2, test.lease*11/10+time.Second)
+				b.giveBack(p)
+			})
+		})
+		t.Run(test.name+", try", func(t *testing.T) {
+			inBubble(t, typical, func(b *bed) {
+				dead := b.host("dead")
+				b.take(dead.Semaphore("s", 2), 2)
+				time.Sleep(test.age)
+				dead.vanish()
+				begun := time.Now()
+				for i := 0; ; i++ {
+					h := b.host("cron")
+					p, err := h.Semaphore("s", 2).TryAcquire(b.Context(), 1)
+					if err != nil {
+						b.Fatal(err)
+					}
+					if p != nil {
+						b.giveBack(p)
+						break
+					}
+					h.Close(b.Context())
+					time.Sleep(5 * time.Second)
+				}
+				b.within("recovery", begun, test.lease, 5*test.lease)
+			})
+		})
+	}
+}
+
+// Somebody who dies at the head of the queue, waiting for slots, costs its baton's lease and that of the entry which never
+// counted.
+func TestSemaphoreRecoveryFromDeadHead(t *testing.T) {
+	inBubble(t, typical, func(b *bed) {
+		p := b.take(b.host("x").Semaphore("s", 2), 1)
+		dead := b.host("dead")
+		go func() { _, _ = dead.Semaphore("s", 2).Acquire(b.Context(), 2) }()
+		time.Sleep(2 * time.Second)
+		dead.vanish()
+		begun := time.Now()
+		q := b.take(b.host("y").Semaphore("s", 2), 1)
+		b.within("recovery", begun, 5*time.Second, 23*time.Second)
+		b.giveBack(q)
+		b.giveBack(p)
+	})
+}
+
+// The answer to the delete that lets us in is lost: that the baton is gone tells the same, for the lease lasts.
+func TestSemaphoreLostAnswerOfAdmission(t *testing.T) {
+	for _, fault := range []gcstest.Fault{
+		{Kind: gcstest.LoseAnswer},
+		{Kind: gcstest.FailAfter},
+		{Kind: gcstest.StallAnswer},
+		{Kind: gcstest.Reset},
+		{Kind: gcstest.Refuse, Status: 429},
+		{Kind: gcstest.Duplicate, Delay: 2 * time.Second},
+		{Kind: gcstest.DuplicateLast},
+		{Kind: gcstest.Ghost, Delay: 2 * time.Second},
+	} {
+		inBubble(t, typical, func(b *bed) {
+			h := b.host("x")
+			b.giveBack(b.take(h.Semaphore("s", 2), 1))
+			h.faults.Script(gcstest.On(gcstest.Delete, "/t/"), fault)
+			p := b.take(h.Semaphore("s", 2), 1)
+			q := b.take(h.Semaphore("s", 2), 1)
+			if p.Err() != nil || q.Err() != nil {
+				b.Errorf("%v: %v, %v", fault.Kind, p.Err(), q.Err())
+			}
+			b.giveBack(p)
+			b.giveBack(q)
+			time.Sleep(time.Minute)
+			if left := b.srv.Objects(bucket, "gcsync/s/h/"); len(left) != 0 {
+				b.Errorf("%v: entries left: %v", fault.Kind, left)
+			}
+		})
+	}
+}
+
+// A holder who was paused for longer than its lease knows it, and its slots went to somebody else.
+func TestSemaphorePausedHolder(t *testing.T) {
+	inBubble(t, typical, func(b *bed) {
+		h := b.host("paused")
+		p := b.take(h.Semaphore("s", 1), 1)
+		h.faults.Partition(true)
+		q := b.take(b.host("x").Semaphore("s", 1), 1)
+		if !errors.Is(p.Err(), gcsync.ErrLost) {
+			b.Errorf("while another holds the slot: %v", p.Err())
+		}
+		h.faults.Partition(false)
+		if err := p.Release(b.Context()); !errors.Is(err, gcsync.ErrLost) {
+			b.Errorf("Release = %v", err)
+		}
+		if q.Err() != nil {
+			b.Errorf("the next holder: %v", q.Err())
+		}
+		if q.Token() <= p.Token() {
+			b.Errorf("token %d after %d", q.Token(), p.Token())
+		}
+		b.giveBack(q)
+	})
+}
+
+// Whatever a cancelled call had begun, everybody else gets what they want.
+func TestSemaphoreCancelledAtEveryStep(t *testing.T) {
+	for _, try := range []bool{false, true} {
+		for after := time.Duration(0); after < 400*time.Millisecond; after += 15 * time.Millisecond {
+			inBubble(t, typical, func(b *bed) {
+				x, y := b.host("x").Semaphore("s", 2), b.host("y").Semaphore("s", 2)
+				b.giveBack(b.take(x, 1))
+				ctx, cancel := context.WithTimeout(b.Context(), after)
+				defer cancel()
+				var p *gcsync.Permit
+				var err error
+				if try {
+					p, err = x.TryAcquire(ctx, 2)
+				} else {
+					p, err = x.Acquire(ctx, 2)
+				}
+				if err != nil && p != nil || err == nil && p == nil {
+					b.Fatalf("after %v: %v, %v", after, p, err)
+				}
+				if p != nil {
+					b.giveBack(p)
+				}
+				begun := time.Now()
+				b.giveBack(b.take(y, 2))
+				b.within("the other's wait", begun, 0, 3*time.Second)
+				b.giveBack(b.take(x, 2))
+			})
+		}
+	}
+}
+
+// Goroutines of one process want different numbers, and some leave: the others get theirs, in their order.
+func TestSemaphoreLocalWaitersLeave(t *testing.T) {
+	inBubble(t, typical, func(b *bed) {
+		other := b.take(b.host("other").Semaphore("s", 3), 3)
+		s := b.host("x").Semaphore("s", 3)
+		var all sync.WaitGroup
+		var order []int64
+		var mu sync.Mutex
+		for i, n := range []int64{3, 1, 2} {
+			all.Go(func() {
+				ctx, cancel := context.WithTimeout(b.Context(), time.Minute)
+				if i == 0 {
+					cancel()
+					ctx, cancel = context.WithTimeout(b.Context(), 5*time.Second)
+				}
+				defer cancel()
+				p, err := s.Acquire(ctx, n)
+				if i == 0 {
+					if !errors.Is(err, context.DeadlineExceeded) {
+						b.Errorf("the one who left: %v", err)
+					}
+					return
+				}
+				if err != nil {
+					b.Error(err)
+					return
+				}
+				mu.Lock()
+				order = append(order, n)
+				mu.Unlock()
+				time.Sleep(time.Second)
+				b.giveBack(p)
+			})
+			time.Sleep(time.Second)
+		}
+		time.Sleep(10 * time.Second)
+		b.giveBack(other)
+		all.Wait()
+		if len(order) != 2 || order[0] != 1 {
+			b.Errorf("served %v, want [1 2]", order)
+		}
+	})
+}
+
+// Close gives everything back, ends all waiting, and leaves nothing that others must wait for.
+func TestSemaphoreClose(t *testing.T) {
+	inBubble(t, typical, func(b *bed) {
+		h := b.host("x")
+		s := h.Semaphore("s", 2)
+		p := b.take(s, 1)
+		failed := make(chan error)
+		go func() {
+			_, err := s.Acquire(context.Background(), 2)
+			failed <- err
+		}()
+		time.Sleep(time.Second)
+		go func() {
+			_, err := s.Acquire(context.Background(), 1)
+			failed <- err
+		}()
+		time.Sleep(time.Second)
+		if err := h.Close(b.Context()); err != nil {
+			b.Error(err)
+		}
+		for range 2 {
+			if err := <-failed; !errors.Is(err, gcsync.ErrClosed) {
+				b.Errorf("a waiter got %v", err)
+			}
+		}
+		if err := p.Release(b.Context()); !errors.Is(err, gcsync.ErrClosed) {
+			b.Errorf("Release = %v", err)
+		}
+		if p.Err() == nil {
+			b.Error("still believed in")
+		}
+		begun := time.Now()
+		b.giveBack(b.take(b.host("y").Semaphore("s", 2), 2))
+		b.within("the next", begun, 0, 2*time.Second)
+	})
+}
+
+// What stands in the registry and is not ours is named and left alone.
+func TestSemaphoreForeignEntry(t *testing.T) {
+	inBubble(t, typical, func(b *bed) {
+		name := "gcsync/s/h/0000000000000000000"
+		b.put(name, map[string]string{"hello": "world"})
+		var foreign *gcsync.ForeignError
+		if _, err := b.host("x").Semaphore("s", 2).Acquire(b.Context(), 1); !errors.As(err, &foreign) || !strings.Contains(err.Error(), name) {
+			b.Errorf("Acquire = %v", err)
+		}
+		if len(b.srv.Objects(bucket, name)) == 0 {
+			b.Error("deleted")
+		}
+	})
+}
