@@ -95,15 +95,6 @@ var plots = []plot{
 
 // prepare makes a machine's requests go wrong as the plot wants it.
 func (p *plot) prepare(m *machine, rng *rand.Rand) {
-	for _, s := range p.slow {
-		for _, kind := range []gcstest.FaultKind{gcstest.Delay, gcstest.DelayAnswer} {
-			for range 3 {
-				m.faults.Always(func(op gcstest.Op) bool {
-					return op.Kind == s.kind && !m.w.over.Load() && rng.Float64() < s.odds/6
-				}, gcstest.Fault{Kind: kind, Delay: time.Duration(rng.Int64N(int64(1700 * time.Millisecond)))})
-			}
-		}
-	}
 	m.faults.Always(func(op gcstest.Op) bool {
 		m.w.ref.sending(m, op)
 		for _, s := range p.strikes {
@@ -113,6 +104,15 @@ func (p *plot) prepare(m *machine, rng *rand.Rand) {
 		}
 		return false
 	}, gcstest.Fault{})
+	for _, s := range p.slow {
+		for _, kind := range []gcstest.FaultKind{gcstest.Delay, gcstest.DelayAnswer} {
+			for range 3 {
+				m.faults.Always(func(op gcstest.Op) bool {
+					return op.Kind == s.kind && !m.w.over.Load() && rng.Float64() < s.odds/6
+				}, gcstest.Fault{Kind: kind, Delay: time.Duration(rng.Int64N(int64(1700 * time.Millisecond)))})
+			}
+		}
+	}
 }
 
 // strike asks for a disaster now.

@@ -313,7 +313,7 @@ func newMutexes(m *machine) locks {
 		Linger: []time.Duration{0, -1, time.Second}[w.rng.IntN(3)],
 		Logger: slog.New(slog.DiscardHandler),
 	}
-	opts.Claim = min(opts.Claim, opts.TTL)
+	opts.TTL = max(opts.TTL, opts.Claim)
 	gcsync.Instrument(opts, clock.Clock{Mono: m.now}, func(e queue.Event, path string) {
 		w.hits.hit(e)
 		w.ref.event(m, e)
