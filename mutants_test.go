@@ -104,8 +104,8 @@ var mutants = []mutant{
 	},
 	{
 		name: "renewal shortens the lease",
-		file: "internal/queue/tenure.go",
-		old:  "ttl := max(l.cfg.TTL, t.baton.claim)",
+		file: "internal/queue/possession.go",
+		old:  "ttl := max(l.cfg.TTL, rec.Length)",
 		new:  "ttl := l.cfg.TTL",
 		run:  "TestRenewalNeverShortensTheLease",
 	},
@@ -179,11 +179,11 @@ var mutants = []mutant{
 	},
 	{
 		name: "Unlock after a loss releases whoever holds it now",
-		file: "internal/queue/tenure.go",
-		old:  "gone, err := l.remove(ctx, tn.ticket.n-1, object.Version{Gen: tn.ticket.baton.Gen})",
-		new: "gone, err := l.remove(ctx, tn.ticket.n-1, object.Version{Gen: tn.ticket.baton.Gen})\n" +
-			"\tif o, e := l.get(ctx, tn.ticket.n); e == nil && tn.keeper.Err() != lease.ErrReleased {\n" +
-			"\t\tl.removeAll(ctx, tn.ticket.n, o.Version)\n\t}",
+		file: "internal/queue/possession.go",
+		old:  "gone, err := p.l.remove(ctx, p.name, v)",
+		new: "gone, err := p.l.remove(ctx, p.name, v)\n" +
+			"\tif o, e := p.l.get(ctx, p.n); e == nil && p.keeper.Err() != lease.ErrReleased {\n" +
+			"\t\tp.l.removeAll(ctx, o.Name, o.Version)\n\t}",
 		run: "TestPausedHolder",
 	},
 }
@@ -225,6 +225,7 @@ func TestMutantsAreCaught(t *testing.T) {
 				}
 				directed = "`" + m.run + "`"
 			}
+			t.Logf("seed %s: %s; %s", seed, verdict, directed)
 			fmt.Fprintf(&table, "| %s | %s | %s | %s |\n", m.name, verdict, seed, directed)
 		})
 	}

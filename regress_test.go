@@ -207,6 +207,28 @@ func TestCloseAtEveryStep(t *testing.T) {
 	}
 }
 
+// With a short claim, a client that closed gave up marking its ticket before the service took a change of an object that
+// young: the others waited for the whole claim.
+func TestCloseSoonAfterTheOneBefore(t *testing.T) {
+	inBubble(t, gcstest.Model{Median: 30 * time.Millisecond, P99: 120 * time.Millisecond, Rate: 1, Burst: 1, Seed: 1}, func(b *bed) {
+		short := func(o *gcsync.Options) { o.Claim = 3 * time.Second }
+		x, y, z := b.host("x", short), b.host("y", short), b.host("z", short)
+		b.lock(z.Mutex("m"))
+		done := make(chan error, 1)
+		go func() { done <- x.Mutex("m").Lock(context.Background()) }()
+		time.Sleep(200 * time.Millisecond)
+		if err := x.Close(b.Context()); err != nil {
+			b.Error(err)
+		}
+		<-done
+		b.unlock(z.Mutex("m"))
+		start := time.Now()
+		b.lock(y.Mutex("m"))
+		b.within("Lock after a Close", start, 0, 2*time.Second)
+		b.unlock(y.Mutex("m"))
+	})
+}
+
 // TryLock of a held lock failed when its witness could not be written.
 func TestTryLockWithoutWitness(t *testing.T) {
 	inBubble(t, typical, func(b *bed) {
