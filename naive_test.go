@@ -138,7 +138,7 @@ func TestNaiveLocksAreConvicted(t *testing.T) {
 						l.skew = time.Duration(m.w.rng.Int64N(int64(20*time.Second))) - 10*time.Second
 						l.release = make(l)
 						return l
-					}}, new(branches))
+					}, nil}, new(branches))
 					w.patience = 0 // a holder that dies blocks such a lock for ever; that is not what we look for
 					w.convict = func(verdict string) { convicted = verdict }
 					w.run()

@@ -258,7 +258,14 @@ func (r *referee) event(m *machine, e queue.Event) {
 		return
 	}
 	switch e {
-	case queue.ClaimExpired, queue.TTLExpired, queue.SilenceProven, queue.Lost, queue.Requeued:
+	case queue.Requeued, queue.EntryExpired:
+		// Where a name takes one change a second and no more, a short claim may run out between a renewal and the admission,
+		// and a client that closes in haste cannot remove what it has just registered.
+		if r.w.kind.slots > 1 && r.w.strict {
+			return
+		}
+		fallthrough
+	case queue.ClaimExpired, queue.TTLExpired, queue.SilenceProven, queue.Lost:
 		r.fail("machine %d: %v, though nothing went wrong", m.id, e)
 	}
 }

@@ -71,7 +71,7 @@ func simulate(t *testing.T, kind lockKind) {
 			})
 		}
 	})
-	hits.report(t, count)
+	hits.report(t, count, kind.never)
 }
 
 // branches counts how often each branch of the protocol was taken.
@@ -95,9 +95,9 @@ func (b *branches) count(e queue.Event) int {
 	return b.n[e]
 }
 
-func (b *branches) report(t *testing.T, schedules int) {
+func (b *branches) report(t *testing.T, schedules int, never func(queue.Event) bool) {
 	for _, e := range queue.Events() {
-		if e.Shared() {
+		if never(e) {
 			continue
 		}
 		t.Logf("%-18s %d", e, b.n[e])
@@ -109,15 +109,16 @@ func (b *branches) report(t *testing.T, schedules int) {
 
 // world is one schedule: a service, a fleet, and the faults that befall them.
 type world struct {
-	t     *testing.T
-	seed  uint64
-	rng   *rand.Rand
-	hits  *branches
-	srv   *gcstest.Server
-	ref   *referee
-	start time.Time
-	kind  lockKind
-	plot  *plot
+	t      *testing.T
+	seed   uint64
+	rng    *rand.Rand
+	hits   *branches
+	srv    *gcstest.Server
+	ref    *referee
+	start  time.Time
+	kind   lockKind
+	strict bool // the service takes one change a second to a name, and never two
+	plot   *plot
 
 	strikes chan aimed
 	over    atomic.Bool // nothing goes wrong any more
@@ -168,6 +169,7 @@ func newWorld(t *testing.T, seed uint64, kind lockKind, hits *branches) *world {
 	}
 	if w.rng.IntN(2) == 0 {
 		model.Rate, model.Burst = 1, 1+w.rng.IntN(3)
+		w.strict = model.Burst == 1
 	}
 	w.srv = gcstest.New(model)
 	w.srv.CreateBucket(bucket, gcstest.BucketConfig{})
@@ -274,6 +276,7 @@ type lockKind struct {
 	slots   int64
 	weights []int64 // how many slots a call may ask for; each is as likely
 	boot    func(*machine) locks
+	never   func(queue.Event) bool // the branches that it does not have
 }
 
 // locks are those of one machine: gcsync's, or of somebody whom we want to convict.
@@ -295,7 +298,7 @@ type hold interface {
 }
 
 // mutexKind is gcsync's mutex.
-var mutexKind = lockKind{1, []int64{1}, newMutexes}
+var mutexKind = lockKind{1, []int64{1}, func(m *machine) locks { return mutexes{m.connect()} }, queue.Event.Shared}
 
 type mutexes struct{ c *gcsync.Client }
 
@@ -304,7 +307,8 @@ type mutexHold struct {
 	m *gcsync.Mutex
 }
 
-func newMutexes(m *machine) locks {
+// connect returns the machine's client.
+func (m *machine) connect() *gcsync.Client {
 	w := m.w
 	opts := &gcsync.Options{
 		Owner:  fmt.Sprintf("machine-%d", m.id),
@@ -323,7 +327,7 @@ func newMutexes(m *machine) locks {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return mutexes{c}
+	return c
 }
 
 func (l mutexes) take(ctx context.Context, name string, _ int64, try bool) (hold, error) {

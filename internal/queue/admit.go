@@ -115,7 +115,10 @@ func (tn *tenure) admit(ctx context.Context, d demand, wait bool) (p *permit, er
 	if err == nil {
 		var sent clock.Instant
 		if sent, err = tn.certify(); err == nil {
-			if p = l.permit(t, own, sent); p != nil || d.weight == 0 {
+			if d.resize > 0 {
+				l.event(Resized, t.n, "slots", d.resize)
+			}
+			if p = l.permit(t, own, sent); p != nil || d.resize > 0 {
 				return p, nil
 			}
 			err = errAgain

@@ -19,8 +19,9 @@ type Pool struct {
 	mu      sync.Mutex
 	closed  error
 	waiters list.List          // of *applicant
-	wanted  demand             // of the ticket under way
-	giveUp  context.CancelFunc // ends it; nil: there is none
+	seeking bool               // a ticket is under way
+	wanted  demand             // what for
+	giveUp  context.CancelFunc // ends it; nil: it is for somebody who does not wait here
 	permits []*permit          // that are not given back, the latest last
 	parked  []*Share           // of readers who did not keep theirs, the oldest first
 	pace    pace
@@ -83,7 +84,7 @@ func (p *Pool) acquire(ctx context.Context, d demand, left func()) (*Share, erro
 		}
 	default:
 		p.waiters.Remove(place)
-		if p.giveUp != nil && p.first() != p.wanted {
+		if p.seeking && p.giveUp != nil && p.first() != p.wanted {
 			p.l.event(Orphaned, none)
 			p.l.testify()
 			p.giveUp()
@@ -103,48 +104,46 @@ func (p *Pool) first() demand {
 // proceed sends for a ticket if somebody waits for one. p.mu is held. It is called whenever somebody has come, and when
 // the last ticket has done its work.
 func (p *Pool) proceed() {
-	if p.waiters.Len() == 0 || p.giveUp != nil || p.closed != nil {
+	if p.waiters.Len() == 0 || p.seeking || p.closed != nil {
 		return
 	}
 	d := p.first()
-	p.seek(d, func(ctx context.Context) (*permit, error) { return p.l.admit(ctx, d) }, func(got *permit, err error) {
+	ctx, giveUp := context.WithCancel(p.l.cfg.Waiting)
+	p.wanted, p.giveUp = d, giveUp
+	if !p.seek(func() (*permit, error) { return p.l.admit(ctx, d) }, func(got *permit, err error) {
+		defer giveUp()
 		switch {
 		case got != nil:
 			p.serve(got)
-		case p.first() == d:
+		case ctx.Err() == nil && p.first() == d:
 			a := p.waiters.Remove(p.waiters.Front()).(*applicant)
 			a.err = err
 			close(a.ready)
 		}
-	})
+	}) {
+		giveUp()
+		p.fail(p.closed)
+	}
 }
 
-// seek has one ticket work for a permit, in the background, and done told what came of it, unless it was given up. Both
-// are called with p.mu held. What nobody takes is released.
-func (p *Pool) seek(d demand, work func(context.Context) (*permit, error), done func(*permit, error)) {
-	ctx, giveUp := context.WithCancel(p.l.cfg.Waiting)
-	p.giveUp, p.wanted = giveUp, d
-	if !p.l.cfg.Tasks.Go(func(context.Context) {
-		defer giveUp()
-		got, err := work(ctx)
+// seek has one ticket work for a permit, in the background, and done told what came of it. Both seek and done are called
+// with p.mu held. What nobody takes is released.
+func (p *Pool) seek(work func() (*permit, error), done func(*permit, error)) bool {
+	p.seeking = p.l.cfg.Tasks.Go(func(context.Context) {
+		got, err := work()
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		p.giveUp = nil
+		p.seeking, p.giveUp = false, nil
 		if got != nil {
 			p.permits = append(p.permits, got)
 		}
-		if got != nil || ctx.Err() == nil {
-			done(got, err)
-		}
+		done(got, err)
 		if got != nil && got.shares == 0 {
 			p.drop(got).releaseLater()
 		}
 		p.proceed()
-	}) {
-		giveUp()
-		p.giveUp = nil
-		p.fail(p.closed)
-	}
+	})
+	return p.seeking
 }
 
 // serve gives a permit to whoever it is for: the first here, or every reader. p.mu is held.
@@ -180,12 +179,14 @@ func (p *Pool) try(ctx context.Context, d demand, left func()) (*Share, error) {
 	switch {
 	case p.closed != nil:
 		return nil, p.closed
-	case p.giveUp != nil || p.waiters.Len() > 0:
+	case p.seeking || p.waiters.Len() > 0:
 		return nil, nil
 	}
 	a := &applicant{demand: d, left: left, ready: make(chan struct{})}
 	gone := false // the caller, before it was answered
-	p.seek(d, func(ctx context.Context) (*permit, error) { return p.l.tryAdmit(ctx, d) }, func(got *permit, err error) {
+	attempt, giveUp := context.WithCancel(p.l.cfg.Waiting)
+	defer giveUp()
+	if !p.seek(func() (*permit, error) { return p.l.tryAdmit(attempt, d) }, func(got *permit, err error) {
 		defer close(a.ready)
 		switch {
 		case got != nil && p.closed == nil && !gone:
@@ -193,18 +194,18 @@ func (p *Pool) try(ctx context.Context, d demand, left func()) (*Share, error) {
 		case got != nil:
 			p.serve(got)
 		default:
-			a.err = err
+			if a.err = err; err == nil {
+				a.err = p.closed
+			}
 		}
-	})
-	giveUp := p.giveUp
-	if giveUp == nil {
+	}) {
 		return nil, p.closed
 	}
 	p.mu.Unlock()
 	select {
 	case <-a.ready:
 	case <-ctx.Done():
-	case <-p.l.cfg.Waiting.Done():
+	case <-attempt.Done(): // closed
 	}
 	p.mu.Lock()
 	select {
@@ -213,7 +214,6 @@ func (p *Pool) try(ctx context.Context, d demand, left func()) (*Share, error) {
 	default:
 	}
 	gone = true
-	giveUp()
 	if p.closed != nil {
 		return nil, p.closed
 	}
@@ -300,5 +300,5 @@ func (p *Pool) shut(cause error) {
 func (p *Pool) idle() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.waiters.Len() == 0 && p.giveUp == nil && len(p.permits) == 0 && !p.l.suspicious()
+	return p.waiters.Len() == 0 && !p.seeking && len(p.permits) == 0 && !p.l.suspicious()
 }

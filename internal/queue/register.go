@@ -41,7 +41,8 @@ func (l *line) register(ctx context.Context, t *ticket, weight int64) *registrat
 func (own *registration) write(ctx context.Context, d object.Draft) (object.Object, error) {
 	s, backoff := own.l.store, own.l.cfg.Backoff()
 	for {
-		o, err := s.Create(ctx, own.name, d)
+		// Seen through when ctx ends meanwhile: what is cut off on its way may arrive all the same, for nobody to remove.
+		o, err := s.Create(own.l.cfg.Tasks.Context(), own.name, d)
 		switch object.OutcomeOf(err) {
 		case object.Refused, object.Indeterminate: // a second delivery of our own is refused, too
 			o, err = s.Resolve(ctx, own.name, d, err, backoff)

@@ -1,0 +1,107 @@
+package gcsync_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/gcsync/gcsync"
+	"github.com/gcsync/gcsync/internal/queue"
+	"github.com/gcsync/gcsync/lease"
+)
+
+// TestSemaphoreSimulation is TestSimulation for semaphores.
+func TestSemaphoreSimulation(t *testing.T) {
+	simulate(t, lockKind{
+		slots:   3,
+		weights: []int64{1, 1, 2, 3},
+		boot:    func(m *machine) locks { return semaphores{m.connect(), 3} },
+		never:   without(queue.Passed, queue.PassLimit, queue.Lingered, queue.LingerCut, queue.Joined, queue.JoinRefused, queue.Resized),
+	})
+}
+
+// TestRWMutexSimulation is TestSimulation for locks of readers and writers: there are more slots than readers, and a
+// writer takes them all.
+func TestRWMutexSimulation(t *testing.T) {
+	simulate(t, lockKind{
+		slots:   1000,
+		weights: []int64{1, 1, 1000},
+		boot:    func(m *machine) locks { return rwMutexes{m.connect()} },
+		never:   without(queue.Resized),
+	})
+}
+
+func without(events ...queue.Event) func(queue.Event) bool {
+	return func(e queue.Event) bool { return slices.Contains(events, e) }
+}
+
+type semaphores struct {
+	c     *gcsync.Client
+	slots int64
+}
+
+type permit struct{ *gcsync.Permit }
+
+func (l semaphores) take(ctx context.Context, name string, weight int64, try bool) (hold, error) {
+	s := l.c.Semaphore(name, l.slots)
+	acquire := s.Acquire
+	if try {
+		acquire = s.TryAcquire
+	}
+	p, err := acquire(ctx, weight)
+	if p == nil {
+		return nil, err
+	}
+	return permit{p}, err
+}
+
+func (l semaphores) close(ctx context.Context) { l.c.Close(ctx) }
+
+func (p permit) unlock(ctx context.Context) error { return p.Release(ctx) }
+
+func (p permit) record(base int64) string { return fmt.Sprintf("h/%019d", p.Token()>>20-base) }
+
+type rwMutexes struct{ c *gcsync.Client }
+
+// rwHold is a reader's or a writer's.
+type rwHold struct {
+	*lease.Lease
+	release func(context.Context) error
+	writer  bool
+}
+
+func (l rwMutexes) take(ctx context.Context, name string, weight int64, try bool) (hold, error) {
+	m := l.c.RWMutex(name)
+	h := &rwHold{writer: weight > 1, release: m.RUnlock}
+	lock, tryLock, held := m.RLock, m.TryRLock, m.RLease
+	if h.writer {
+		h.release = m.Unlock
+		lock, tryLock, held = m.Lock, m.TryLock, m.Lease
+	}
+	var err error
+	if try {
+		var ok bool
+		if ok, err = tryLock(ctx); !ok {
+			return nil, err
+		}
+	} else if err = lock(ctx); err != nil {
+		return nil, err
+	}
+	if h.Lease = held(); h.Lease == nil {
+		return nil, gcsync.ErrClosed // closed in the same moment
+	}
+	return h, nil
+}
+
+func (l rwMutexes) close(ctx context.Context) { l.c.Close(ctx) }
+
+func (h *rwHold) unlock(ctx context.Context) error { return h.release(ctx) }
+
+func (h *rwHold) record(base int64) string {
+	if n := h.Token()>>20 - base; h.writer {
+		return fmt.Sprintf("t/%019d", n-1)
+	} else {
+		return fmt.Sprintf("h/%019d", n)
+	}
+}
