@@ -212,7 +212,7 @@ func (tn *tenure) stop(cause error) error {
 	return err
 }
 
-// abandonTried abandons the ticket that a create left without an answer may have made.
+// abandonTried abandons the ticket that a create left without an answer may have made, or removes it if it is a ghost.
 func (l *line) abandonTried() {
 	try := l.outstanding()
 	if try == nil {
@@ -221,8 +221,17 @@ func (l *line) abandonTried() {
 	ctx, cancel := l.farewell()
 	defer cancel()
 	o, err := l.get(ctx, try.n)
-	if err == nil && o.Metadata[keyNonce] == try.nonce {
-		l.abandon(&ticket{record: record{Object: o, n: try.n}, baton: try.base})
+	if err != nil {
+		return
+	}
+	rec, err := l.parse(o)
+	if err != nil || rec.nonce != try.nonce {
+		return
+	}
+	t := newTicket(rec, try.sent, &tail{base: try.base, head: try.base.n, gens: make(map[int64]int64)})
+	l.setTried(nil)
+	if real, _ := l.verify(ctx, t, l.cfg.Backoff()); real {
+		l.abandon(t)
 	}
 }
 
