@@ -84,6 +84,28 @@ func TestRWMutexHammer(t *testing.T) {
 	}
 }
 
+// Readers of different processes hold it together: none waits for another to leave.
+func TestRWMutexReadersOfManyProcesses(t *testing.T) {
+	inBubble(t, typical, func(b *bed) {
+		begun := time.Now()
+		readers := make([]*gcsync.RWMutex, 4)
+		for i := range readers {
+			readers[i] = b.host("reader").RWMutex("m")
+			b.rlock(readers[i])
+		}
+		last := b.host("last").RWMutex("m")
+		if ok, err := last.TryRLock(b.Context()); !ok || err != nil {
+			t.Errorf("a reader beside readers: %v, %v", ok, err)
+		} else {
+			b.runlock(last)
+		}
+		b.within("five readers", begun, 0, 10*time.Second)
+		for _, m := range readers {
+			b.runlock(m)
+		}
+	})
+}
+
 // A writer that waits stops new readers, those of a process that is in included, and gets its turn.
 func TestRWMutexWriterIsNotStarved(t *testing.T) {
 	inBubble(t, typical, func(b *bed) {

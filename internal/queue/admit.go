@@ -149,7 +149,7 @@ func (tn *tenure) room(ctx context.Context, d demand, wait bool) error {
 // all that anybody holds. A turn that comes to nothing is given up.
 func (tn *tenure) drain(ctx context.Context, wait bool) error {
 	l := tn.l
-	if l.kind != RWMutex {
+	if !l.writes {
 		return nil
 	}
 	turn := tn.keeper.Grant(tn.ticket.token(0))

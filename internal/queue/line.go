@@ -37,6 +37,8 @@ type line struct {
 	kind  string
 	slots slots // of a semaphore, as its clients here were made
 
+	writes bool // for the writers of a lock that has readers, too: they are in only when nobody else is
+
 	// What only the one goroutine that acts on the line touches.
 	resize   int64     // the limit that our next ticket brings; 0: that of the one before it
 	registry *registry // those who are in without a baton; nil: the kind has no such

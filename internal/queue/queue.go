@@ -247,6 +247,7 @@ func (q *Queue) place(kind string, path Path, size int64) *place {
 	p := &place{kind: kind, slots: size}
 	if kind != Semaphore {
 		p.gate = &Gate{l: line()}
+		p.gate.l.writes = kind == RWMutex
 	}
 	if kind != Mutex {
 		p.pool = &Pool{l: line(), shared: kind == RWMutex}
