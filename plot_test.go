@@ -1,6 +1,7 @@
 package gcsync_test
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -13,7 +14,7 @@ import (
 type plot struct {
 	name string
 
-	calm      bool            // nothing goes wrong but that clients are closed in an orderly way: nobody may lose anything
+	calm      bool            // nothing goes wrong but that clients are closed in an orderly way: nobody may be given up
 	tidy      bool            // no request arrives whose sender has given up on it: no ghost may stay behind
 	fresh     bool            // every few seconds everybody comes for a name that was never used before
 	crowd     int             // goroutines of the first machine; 0: as many as the others have
@@ -32,11 +33,12 @@ type slowness struct {
 	odds float64
 }
 
-// strike is a disaster that befalls a machine at a certain step: soon after it has sent a request of a kind.
+// strike is a disaster that befalls a machine at a certain step: within a moment after it has sent a request of a kind.
 type strike struct {
-	kind gcstest.Kind
-	odds float64
-	what disaster
+	kind   gcstest.Kind
+	odds   float64
+	what   disaster
+	within time.Duration // 0: some round trips
 }
 
 type disaster int
@@ -50,7 +52,7 @@ const (
 	nothing
 	disasters // their number
 
-	wakesAll = disasters // all that are stopped or cut off come back
+	tablesTurn = disasters // all that are stopped wake up, and all others stop
 )
 
 var (
@@ -65,20 +67,20 @@ var plots = []plot{
 	},
 	{
 		name: "anything", trying: 0.17, impatient: 0.25, long: 0.08, claims: allClaims,
-		strikes: []strike{{gcstest.Insert, 0.02, stopped}, {gcstest.Delete, 0.02, stopped}, {gcstest.Patch, 0.1, stopped}},
+		strikes: []strike{{kind: gcstest.Insert, odds: 0.02, what: stopped}, {kind: gcstest.Delete, odds: 0.02, what: stopped}, {kind: gcstest.Patch, odds: 0.1, what: stopped}},
 	},
 	{ // holders are cut off at the worst moment, and hold on
 		name: "lonely holders", impatient: 0.1, long: 0.3, claims: allClaims,
-		strikes: []strike{{gcstest.Patch, 0.3, stopped}, {gcstest.Patch, 0.2, cutOff}, {gcstest.Get, 0.01, cutOff}, {gcstest.Delete, 0.1, stopped}},
+		strikes: []strike{{kind: gcstest.Patch, odds: 0.3, what: stopped}, {kind: gcstest.Patch, odds: 0.2, what: cutOff}, {kind: gcstest.Get, odds: 0.01, what: cutOff}, {kind: gcstest.Delete, odds: 0.1, what: stopped}},
 	},
 	{ // everything is late
 		name: "slow", impatient: 0.05, long: 0.1, claims: allClaims,
 		slow: []slowness{{gcstest.Get, 0.1}, {gcstest.Insert, 0.15}, {gcstest.Delete, 0.2}, {gcstest.Patch, 0.1}, {gcstest.List, 0.1}},
 	},
-	{ // nobody waits
-		name: "tries", trying: 0.9, impatient: 0.5, long: 0.05, shortest: true, claims: shortClaims,
-		slow:    []slowness{{gcstest.Insert, 0.2}},
-		strikes: []strike{{gcstest.Insert, 0.1, stopped}},
+	{ // nobody waits, and who has drawn a ticket sleeps on it
+		name: "tries", trying: 0.95, impatient: 0.3, shortest: true, claims: shortClaims,
+		slow:    []slowness{{gcstest.Insert, 0.4}},
+		strikes: []strike{{kind: gcstest.Insert, odds: 0.15, what: stopped, within: 30 * time.Millisecond}},
 	},
 	{ // many names, each of which begins
 		name: "fresh names", fresh: true, tidy: true, shortest: true, claims: []time.Duration{10 * time.Second},
@@ -89,7 +91,7 @@ var plots = []plot{
 	},
 	{ // clients come and go
 		name: "comings and goings", calm: true, claims: allClaims, long: 0.05,
-		strikes: []strike{{gcstest.Insert, 0.2, leaves}, {gcstest.Get, 0.01, leaves}},
+		strikes: []strike{{kind: gcstest.Insert, odds: 0.2, what: leaves}, {kind: gcstest.Get, odds: 0.01, what: leaves}},
 	},
 }
 
@@ -99,7 +101,8 @@ func (p *plot) prepare(m *machine, rng *rand.Rand) {
 		m.w.ref.sending(m, op)
 		for _, s := range p.strikes {
 			if op.Kind == s.kind && rng.Float64() < s.odds {
-				time.AfterFunc(time.Duration(rng.Int64N(int64(150*time.Millisecond))), func() { m.w.strike(m, s.what) })
+				within := cmp.Or(s.within, 150*time.Millisecond)
+				time.AfterFunc(time.Millisecond+time.Duration(rng.Int64N(int64(within))), func() { m.w.strike(m, s.what) })
 			}
 		}
 		return false
@@ -164,8 +167,7 @@ func (w *world) befall(m *machine, what disaster) {
 		time.AfterFunc(while, func() { m.faults.Partition(false) })
 	case stopped:
 		w.logf("machine %d stops for %v", m.id, while)
-		m.faults.Pause()
-		time.AfterFunc(while, m.faults.Resume)
+		m.sleep(while)
 	case suspended:
 		w.logf("machine %d is suspended for %v", m.id, while)
 		m.suspend()
@@ -182,13 +184,26 @@ func (w *world) befall(m *machine, what disaster) {
 		w.ref.forget(m)
 		m.halt(0)
 		w.replace(m)
-	case wakesAll:
-		w.logf("everybody is back")
+	case tablesTurn:
+		w.logf("those who slept wake up, and the others sleep for %v", while)
 		for _, m := range w.machines {
-			m.faults.Partition(false)
-			m.faults.Resume()
+			if m.sleeping.Swap(false) {
+				m.faults.Resume()
+			} else {
+				m.sleep(while)
+			}
 		}
 	}
+}
+
+// sleep stops a machine for a while.
+func (m *machine) sleep(while time.Duration) {
+	m.sleeping.Store(true)
+	m.faults.Pause()
+	time.AfterFunc(while, func() {
+		m.sleeping.Store(false)
+		m.faults.Resume()
+	})
 }
 
 // manners is for how long a client that closes is waited for.

@@ -28,8 +28,9 @@ import (
 //  7. nobody believes longer than the lease that the others see, less the margin; counted from when they can first see it;
 //  8. a lease is lost only when its time is over or its object is gone, and is not renewed after that;
 //  9. while another process waits, a process does not keep the name to itself;
-//  10. where nothing goes wrong, nobody loses anything, and who closes a client costs the others nothing;
-//  11. whoever learns that he has made a ghost removes it.
+//  10. where nothing goes wrong, nobody is given up, and who closes a client costs the others nothing;
+//  11. whoever learns that he has made a ghost removes it;
+//  12. the dead cost those who live no more than a lease each.
 type referee struct {
 	w  *world
 	mu sync.Mutex
@@ -287,6 +288,23 @@ func (r *referee) tidy() {
 	}
 }
 
+// patience returns for how long somebody may have to wait for a name when nothing goes wrong any more: for the leases of
+// all who are in the row, should they be dead, and for what may still be under way.
+func (r *referee) patience(name string) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	wait := time.Minute
+	if r.w.kind.slots > 1 {
+		return 5 * wait // there may be others than those in the row
+	}
+	if q := r.rows[name]; q != nil {
+		for _, t := range q.tickets {
+			wait += t.lease * 11 / 10
+		}
+	}
+	return wait
+}
+
 // judge has the histories checked.
 func (r *referee) judge() {
 	for name, h := range r.histories {
@@ -409,8 +427,8 @@ func (r *referee) removed(name string, q *row, n int64, rec gcstest.Record) {
 		if silent < time.Duration(float64(t.lease)*(1-slack)) {
 			r.fail("%s: ticket %d was expired after %v of %v", name, n, silent, t.lease)
 		}
-		if n+1 == q.tail { // nobody is behind: whoever wakes now must not take the tail for a ghost
-			r.w.strike(nil, wakesAll)
+		if n+1 == q.tail && !r.w.plot.calm && !r.w.plot.tidy { // nobody is behind: whoever wakes now must not take the tail for a ghost
+			r.w.strike(nil, tablesTurn)
 		}
 	}
 	q.deleted = rec.Time

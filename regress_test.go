@@ -229,6 +229,28 @@ func TestCloseSoonAfterTheOneBefore(t *testing.T) {
 	})
 }
 
+// An Unlock that had no answer yet when its client closed was not gone on with: the others waited for the lease.
+func TestCloseDuringUnlock(t *testing.T) {
+	inBubble(t, gcstest.Model{Median: 30 * time.Millisecond, P99: 120 * time.Millisecond, Rate: 0.5, Burst: 1, Seed: 1}, func(b *bed) {
+		short := func(o *gcsync.Options) { o.TTL, o.Claim = 4*time.Second, 4*time.Second }
+		x, y := b.host("x", short), b.host("y", short)
+		b.lock(x.Mutex("m"))
+		done := make(chan error, 1)
+		go func() { done <- x.Mutex("m").Unlock(context.Background()) }() // of a baton too young to be deleted
+		time.Sleep(100 * time.Millisecond)
+		start := time.Now()
+		if err := x.Close(b.Context()); err != nil {
+			b.Error(err)
+		}
+		if err := <-done; !errors.Is(err, gcsync.ErrUnconfirmed) {
+			b.Errorf("Unlock = %v, want ErrUnconfirmed: the test tests nothing", err)
+		}
+		b.lock(y.Mutex("m"))
+		b.within("Lock after a Close during an Unlock", start, 0, 3*time.Second)
+		b.unlock(y.Mutex("m"))
+	})
+}
+
 // TryLock of a held lock failed when its witness could not be written.
 func TestTryLockWithoutWitness(t *testing.T) {
 	inBubble(t, typical, func(b *bed) {

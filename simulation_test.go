@@ -143,6 +143,8 @@ type machine struct {
 	ctx     context.Context
 	work    sync.WaitGroup
 
+	sleeping atomic.Bool // stopped
+
 	mu        sync.Mutex
 	rate      float64       // of its monotonic clock
 	suspended time.Duration // for which its monotonic clock has stood still
@@ -225,7 +227,7 @@ func (w *world) run() {
 			if w.patience == 0 {
 				break
 			}
-			ctx, cancel := context.WithTimeout(context.Background(), w.patience)
+			ctx, cancel := context.WithTimeout(context.Background(), min(w.patience, w.ref.patience(name)))
 			if h, err := m.locks.take(ctx, name, slices.Max(w.kind.weights), false); err != nil {
 				w.ref.fail("machine %d does not get %s though all is well: %v", m.id, name, err)
 			} else if err := h.unlock(ctx); err != nil && !errors.Is(err, gcsync.ErrUnconfirmed) {

@@ -48,12 +48,13 @@ func (l *line) possess(n int64, rec lease.Record) possession {
 func (p *possession) release() error {
 	var err error
 	if !p.l.cfg.Tasks.Do(func(ctx context.Context) {
-		err = p.free(ctx, lease.RequestTimeout(p.l.cfg.TTL))
+		if err = p.free(ctx, lease.RequestTimeout(p.l.cfg.TTL)); err != nil {
+			p.releaseLater() // from within: a client that closes meanwhile takes no more once this has ended
+		}
 	}) {
 		return lease.ErrUnconfirmed // closed: what was to be released is left to its lease
 	}
 	if err != nil {
-		p.releaseLater()
 		return fmt.Errorf("%w: %w", lease.ErrUnconfirmed, err)
 	}
 	return nil
