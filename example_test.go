@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log"
 	"sync"
+	"sync/atomic"
 
 	"cloud.google.com/go/storage"
 
@@ -119,4 +120,92 @@ func ExampleMutex_Do_fencing() {
 	// written: true
 	// written: true
 	// written with the old token: false
+}
+
+func ExampleSemaphore() {
+	ctx := context.Background()
+	bucket := exampleBucket()
+
+	// Five machines, and at most two of them render at any time.
+	var instances sync.WaitGroup
+	var rendering, most atomic.Int64
+	for range 5 {
+		instances.Go(func() {
+			c, err := gcsync.New(bucket, nil)
+			if err != nil {
+				log.Fatal(err)
+			}
+			defer c.Close(ctx)
+			err = c.Semaphore("renders", 2).Do(ctx, 1, func(ctx context.Context) error {
+				most.Store(max(most.Load(), rendering.Add(1)))
+				defer rendering.Add(-1)
+				return ctx.Err() // ctx ends if the slot is lost
+			})
+			if err != nil {
+				log.Fatal(err)
+			}
+		})
+	}
+	instances.Wait()
+	fmt.Println("never more than two:", most.Load() <= 2)
+	// Output: never more than two: true
+}
+
+func ExampleSemaphore_Resize() {
+	ctx := context.Background()
+	c, err := gcsync.New(exampleBucket(), nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close(ctx)
+
+	renders := c.Semaphore("renders", 2)
+	if err := renders.Resize(ctx, 3); err != nil {
+		log.Fatal(err)
+	}
+	p, err := renders.Acquire(ctx, 3)
+	fmt.Println("three slots:", err == nil)
+	p.Release(ctx)
+
+	_, err = renders.Acquire(ctx, 4)
+	var tooLarge *gcsync.TooLargeError
+	fmt.Println("four slots are too many:", errors.As(err, &tooLarge))
+	// Output:
+	// three slots: true
+	// four slots are too many: true
+}
+
+func ExampleRWMutex() {
+	ctx := context.Background()
+	bucket := exampleBucket()
+	a, err := gcsync.New(bucket, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer a.Close(ctx)
+	b, err := gcsync.New(bucket, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer b.Close(ctx)
+
+	err = a.RWMutex("catalog").RDo(ctx, func(context.Context) error {
+		reader, err := b.RWMutex("catalog").TryRLock(ctx)
+		if err != nil {
+			return err
+		}
+		fmt.Println("another reader beside a reader:", reader)
+		if reader {
+			defer b.RWMutex("catalog").RUnlock(ctx)
+		}
+		writer, err := b.RWMutex("catalog").TryLock(ctx)
+		fmt.Println("a writer beside a reader:", writer)
+		return err
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	// Output:
+	// another reader beside a reader: true
+	// a writer beside a reader: false
 }
