@@ -52,7 +52,9 @@ const (
 	nothing
 	disasters // their number
 
-	tablesTurn = disasters // all that are stopped wake up, and all others stop
+	tablesTurn // all that are stopped wake up, and all others stop
+	othersStop // all but this one stop
+	naps       // stops for less than a second
 )
 
 var (
@@ -75,7 +77,13 @@ var plots = []plot{
 	},
 	{ // everything is late
 		name: "slow", impatient: 0.05, long: 0.1, claims: allClaims,
-		slow: []slowness{{gcstest.Get, 0.1}, {gcstest.Insert, 0.15}, {gcstest.Delete, 0.2}, {gcstest.Patch, 0.1}, {gcstest.List, 0.1}},
+		slow:    []slowness{{gcstest.Get, 0.1}, {gcstest.Insert, 0.15}, {gcstest.Delete, 0.4}, {gcstest.Patch, 0.1}, {gcstest.List, 0.1}},
+		strikes: []strike{{kind: gcstest.Delete, odds: 0.1, what: othersStop, within: 2 * time.Second}},
+	},
+	{ // who has released sleeps through the next few turns, while ghosts come
+		name: "naps", claims: []time.Duration{10 * time.Second},
+		slow:    []slowness{{gcstest.Insert, 0.3}},
+		strikes: []strike{{kind: gcstest.Delete, odds: 0.4, what: naps, within: 60 * time.Millisecond}},
 	},
 	{ // nobody waits, and who has drawn a ticket sleeps on it
 		name: "tries", trying: 0.95, impatient: 0.3, shortest: true, claims: shortClaims,
@@ -184,6 +192,15 @@ func (w *world) befall(m *machine, what disaster) {
 		w.ref.forget(m)
 		m.halt(0)
 		w.replace(m)
+	case naps:
+		m.sleep(while / 20)
+	case othersStop:
+		w.logf("all but machine %d sleep for %v", m.id, while)
+		for _, other := range w.machines {
+			if other != m {
+				other.sleep(while)
+			}
+		}
 	case tablesTurn:
 		w.logf("those who slept wake up, and the others sleep for %v", while)
 		for _, m := range w.machines {
