@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strconv"
 	"time"
 
@@ -43,6 +44,11 @@ func acquire(ctx context.Context, bucket *storage.BucketHandle, name string, opt
 	if err != nil {
 		return nil, err
 	}
+	return l.seek(ctx, wait)
+}
+
+// seek is take and look until one of them ends it, with errors that say what was seen.
+func (l *lock) seek(ctx context.Context, wait bool) (*Held, error) {
 	var s sighting
 	h, err := l.acquire(ctx, &s, wait)
 	if err == nil {
@@ -62,6 +68,11 @@ func (l *lock) acquire(ctx context.Context, s *sighting, wait bool) (*Held, erro
 	for {
 		if err := l.look(ctx, s); err != nil {
 			return nil, err
+		}
+		if l.bid.See != nil {
+			if err := l.bid.See(ctx, s.Object, !s.free()); err != nil {
+				return nil, err
+			}
 		}
 		if !s.free() && !s.silent(l.now()) {
 			if s.looks < 2 && !wait {
@@ -103,11 +114,14 @@ func (l *lock) take(ctx context.Context, s *sighting) (*Held, error) {
 	for {
 		epoch++
 		sig := signature{owner: l.owner, grant: object.NewNonce(), write: object.NewNonce()}
-		o, err := l.claim(ctx, write{at: at, metadata: map[string]string{
-			keyExpires: seconds(l.ttl),
-			keyOwner:   sig.String(),
-			keyEpoch:   strconv.FormatInt(epoch, 10),
-		}})
+		metadata := maps.Clone(l.bid.Marks)
+		if metadata == nil {
+			metadata = make(map[string]string)
+		}
+		metadata[keyExpires] = seconds(l.ttl)
+		metadata[keyOwner] = sig.String()
+		metadata[keyEpoch] = strconv.FormatInt(epoch, 10)
+		o, err := l.claim(ctx, write{at: at, metadata: metadata})
 		if o == nil {
 			return nil, err
 		}
@@ -122,7 +136,11 @@ func (l *lock) take(ctx context.Context, s *sighting) (*Held, error) {
 
 // hold begins to believe in the object as our write left it; nil if the time is over already.
 func (l *lock) hold(o object.Object, sig signature) *Held {
-	group := tasks.New()
+	group, own := l.tasks, (*tasks.Group)(nil)
+	if group == nil {
+		own = tasks.New()
+		group = own
+	}
 	keeper := Keep(Keeping{
 		Store:   l.store,
 		Tasks:   group,
@@ -139,7 +157,7 @@ func (l *lock) hold(o object.Object, sig signature) *Held {
 	if granted == nil {
 		return nil
 	}
-	return &Held{Lease: granted, lock: l, keeper: keeper, tasks: group}
+	return &Held{Lease: granted, lock: l, keeper: keeper, tasks: own, taken: o}
 }
 
 // stamp learns the service's time from an object written for the purpose. It does so once in a call at most, and only if

@@ -7,6 +7,7 @@ import (
 
 	"cloud.google.com/go/storage"
 
+	"github.com/gcsync/gcsync/internal/object"
 	"github.com/gcsync/gcsync/internal/tasks"
 )
 
@@ -17,7 +18,8 @@ type Held struct {
 
 	lock   *lock
 	keeper *Keeper
-	tasks  *tasks.Group
+	tasks  *tasks.Group  // its own; nil: a client's
+	taken  object.Object // as it was acquired
 }
 
 // Release ends the lease. The object stays, free for the next. When Release returns, the caller holds nothing and
@@ -31,24 +33,33 @@ type Held struct {
 //
 // Only the values of ctx are used: that it has ended does not keep a lease from being released.
 func (h *Held) Release(ctx context.Context) error {
+	_, err := h.Leave(ctx, ErrReleased, nil)
+	return err
+}
+
+// Leave is Release that ends the lease with the given cause and writes marks along with it. It returns the object as it
+// was last seen, the zero Object if it is not there or not known; without an error, that was after the release.
+func (h *Held) Leave(ctx context.Context, cause error, marks map[string]string) (object.Object, error) {
 	l := h.lock
-	was := h.keeper.Stop(ErrReleased) // belief ends before the request that lets others in
-	enough, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell(l.ttl))
-	defer cancel()
-	_ = h.tasks.Close(enough) // a renewal under way was told to end
-	if was != nil {
-		return fmt.Errorf("lease: release: %w", was)
+	was := h.keeper.Stop(cause) // belief ends before the request that lets others in
+	if h.tasks != nil {
+		enough, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell(l.ttl))
+		defer cancel()
+		_ = h.tasks.Close(enough) // a renewal under way was told to end
 	}
-	freed := write{at: h.keeper.Record().Version, metadata: map[string]string{keyExpires: "0"}}
-	ours, err := l.free(ctx, freed, h.keeper.Wrote)
+	if was != nil {
+		return object.Object{}, fmt.Errorf("lease: release: %w", was)
+	}
+	freed := write{at: h.keeper.Record().Version, metadata: marks}.freed()
+	last, ours, err := l.free(ctx, freed, h.keeper.Wrote)
 	switch {
 	case err != nil:
-		return fmt.Errorf("lease: release %s: %w", l.url(), err)
+		return last, fmt.Errorf("lease: release %s: %w", l.url(), err)
 	case !ours:
-		return fmt.Errorf("lease: release: %s: %w: it was removed or taken by force while it was held", l.url(), ErrLost)
+		return last, fmt.Errorf("lease: release: %s: %w: it was removed or taken by force while it was held", l.url(), ErrLost)
 	}
 	l.logger.DebugContext(ctx, "gcsync: lease released", "object", l.url(), "token", h.Token())
-	return nil
+	return last, nil
 }
 
 // Do runs f while it holds the lease on the object name, for which it waits as [Acquire] does, and returns what f

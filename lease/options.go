@@ -11,6 +11,7 @@ import (
 
 	"github.com/gcsync/gcsync/internal/clock"
 	"github.com/gcsync/gcsync/internal/object"
+	"github.com/gcsync/gcsync/internal/tasks"
 )
 
 // Options are the settings of one call. The zero value of each field means its default.
@@ -45,6 +46,8 @@ type lock struct {
 	ttl     time.Duration
 	backoff func() object.Backoff
 	logger  *slog.Logger
+	tasks   *tasks.Group // of the client that the leases belong to; nil: each has its own
+	bid     Bid
 }
 
 // newLock fills in the defaults and refuses what cannot work.
@@ -62,7 +65,7 @@ func newLock(bucket *storage.BucketHandle, name string, opts *Options) (*lock, e
 	if o.TTL == 0 {
 		o.TTL = 30 * time.Second
 	}
-	o.TTL = wholeSeconds(o.TTL)
+	o.TTL = WholeSeconds(o.TTL)
 	if err := CheckLength(o.TTL); err != nil {
 		return nil, fmt.Errorf("lease: Options.TTL of %w", err)
 	}
@@ -81,10 +84,6 @@ func newLock(bucket *storage.BucketHandle, name string, opts *Options) (*lock, e
 		backoff: func() object.Backoff { return o.Backoff() },
 		logger:  o.Logger,
 	}, nil
-}
-
-func wholeSeconds(d time.Duration) time.Duration {
-	return (d + time.Second - 1).Truncate(time.Second)
 }
 
 func (l *lock) now() clock.Instant { return l.store.Clock().Now() }

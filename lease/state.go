@@ -36,16 +36,12 @@ func Read(ctx context.Context, bucket *storage.BucketHandle, name string) (State
 	if err != nil {
 		return State{}, err
 	}
-	var s sighting
-	for s.looks == 0 || !s.free() && s.present.IsZero() && s.looks < 3 { // a look that is refused tells the time
-		if err := l.look(ctx, &s); err != nil {
-			return State{}, fmt.Errorf("lease: read: %w", err)
-		}
-		if s.Gen == 0 {
-			break
-		}
+	w := Watch{lock: l}
+	st, _, err := w.Look(ctx)
+	if err != nil {
+		return State{}, fmt.Errorf("lease: read: %w", err)
 	}
-	return l.state(&s), nil
+	return st, nil
 }
 
 func (l *lock) state(s *sighting) State {

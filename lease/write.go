@@ -3,7 +3,6 @@ package lease
 import (
 	"context"
 	"fmt"
-	"maps"
 	"time"
 
 	"github.com/gcsync/gcsync/internal/object"
@@ -26,8 +25,13 @@ func (l *lock) send(ctx context.Context, w write) (object.Object, error) {
 
 // freed is the same write with a result that nobody holds.
 func (w write) freed() write {
-	w.metadata = maps.Clone(w.metadata)
-	w.metadata[keyExpires] = "0"
+	freed := map[string]string{keyExpires: "0"}
+	for k, v := range w.metadata {
+		if k != keyExpires {
+			freed[k] = v
+		}
+	}
+	w.metadata = freed
 	return w
 }
 
@@ -80,19 +84,20 @@ func (l *lock) claim(ctx context.Context, w write) (*object.Object, error) {
 // withdraw undoes a claim of unknown outcome, or takes away the version that it could still be applied to.
 func (l *lock) withdraw(ctx context.Context, w write, cause error) error {
 	nonce := writeOf(w.metadata)
-	if _, err := l.free(ctx, w.freed(), func(n string) bool { return n == nonce }); err != nil {
+	if _, _, err := l.free(ctx, w.freed(), func(n string) bool { return n == nonce }); err != nil {
 		return fmt.Errorf("%w (withdrawn: %w)", cause, err)
 	}
 	return cause
 }
 
 // free writes w, which says that nobody holds the object, and follows writes of our own that came between. It reports
-// whether the object was ours until then. Only the values of ctx are used: a caller that leaves is no reason to keep
-// others waiting. It takes no longer than farewell.
-func (l *lock) free(ctx context.Context, w write, mine func(nonce string) bool) (ours bool, err error) {
+// whether the object was ours until then, and what was last seen of it. Only the values of ctx are used: a caller that
+// leaves is no reason to keep others waiting. It takes no longer than farewell, nor than the client lives.
+func (l *lock) free(ctx context.Context, w write, mine func(nonce string) bool) (last object.Object, ours bool, err error) {
 	enough := farewell(l.ttl)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), enough)
 	defer cancel()
+	defer context.AfterFunc(l.life(), cancel)()
 	hurry := *l
 	hurry.store = l.store.WithTimeout(enough / 3) // a request that hangs must not be the only one
 	backoff := l.backoff()
@@ -101,18 +106,18 @@ func (l *lock) free(ctx context.Context, w write, mine func(nonce string) bool) 
 		o, err := hurry.send(ctx, w)
 		switch object.OutcomeOf(err) {
 		case object.Applied:
-			return true, nil
+			return o, true, nil
 		case object.Refused, object.Missing:
 			o, err = hurry.store.Get(ctx, l.name)
 			switch object.OutcomeOf(err) {
 			case object.Missing:
-				return unknown, nil
+				return object.Object{}, unknown, nil
 			case object.Applied:
 				switch {
 				case !mine(writeOf(o.Metadata)):
-					return unknown, nil // after an unknown attempt it may well have been free in between
+					return o, unknown, nil // after an unknown attempt it may well have been free in between
 				case lengthOf(o.Metadata) == 0:
-					return true, nil
+					return o, true, nil
 				case o.Version != w.at:
 					w.at = o.Version
 					continue
@@ -122,7 +127,7 @@ func (l *lock) free(ctx context.Context, w write, mine func(nonce string) bool) 
 			unknown = true
 		}
 		if object.OutcomeOf(err) == object.Denied || !object.Pause(ctx, backoff) {
-			return false, fmt.Errorf("%w: %w", ErrUnconfirmed, err)
+			return object.Object{}, false, fmt.Errorf("%w: %w", ErrUnconfirmed, err)
 		}
 	}
 }

@@ -1,0 +1,112 @@
+package lease
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/gcsync/gcsync/internal/clock"
+	"github.com/gcsync/gcsync/internal/object"
+	"github.com/gcsync/gcsync/internal/tasks"
+)
+
+// Terms are what the leases of one client of the parent package have in common. Its primitives on a single object stand
+// on them: they write marks of their own beside those of the lease, and decide at each look whether to go on waiting.
+type Terms struct {
+	Store   *object.Store
+	Bucket  string
+	Tasks   *tasks.Group // whose are the renewals; once its context has ended, releases are given up
+	Owner   string
+	TTL     time.Duration // whole seconds
+	Backoff func() object.Backoff
+	Logger  *slog.Logger
+}
+
+// WholeSeconds rounds d up to what the object of a lease can say.
+func WholeSeconds(d time.Duration) time.Duration {
+	return (d + time.Second - 1).Truncate(time.Second)
+}
+
+// A Bid is one call's wish for the lease on an object.
+type Bid struct {
+	// See, where set, is shown the object at each look, before anything is done about it: the zero Object if there is
+	// none, and whether somebody holds it. An error ends the call, which then returns it.
+	See func(ctx context.Context, o object.Object, held bool) error
+
+	// Marks are written to the object with the acquisition. Marks that are there already and not among these stay.
+	Marks map[string]string
+}
+
+// Acquire waits for the lease on the object name as the function of that name does, and returns the object as it was
+// when it was acquired as well. What See judged is what was acquired: nobody wrote in between.
+func (t Terms) Acquire(ctx context.Context, name string, b Bid) (*Held, object.Object, error) {
+	l := t.lock(name)
+	l.bid = b
+	h, err := l.seek(ctx, true)
+	if err != nil {
+		return nil, object.Object{}, err
+	}
+	return h, h.taken, nil
+}
+
+// Watch looks at the object name without wanting it.
+func (t Terms) Watch(name string) *Watch { return &Watch{lock: t.lock(name)} }
+
+func (t Terms) lock(name string) *lock {
+	return &lock{
+		store:   t.Store.WithTimeout(RequestTimeout(t.TTL)),
+		bucket:  t.Bucket,
+		name:    name,
+		owner:   t.Owner,
+		ttl:     t.TTL,
+		backoff: t.Backoff,
+		logger:  t.Logger,
+		tasks:   t.Tasks,
+	}
+}
+
+// A Watch is what one onlooker has seen of the object of a lease. It is not safe for concurrent use.
+type Watch struct {
+	lock *lock
+	seen sighting
+
+	// What there was to see, and since when: the object's absence, too, has a beginning.
+	grant  string
+	free   bool
+	steady clock.Instant
+}
+
+// Look reads the object and returns its state, and the object itself; the zero Object if there is none. It reads until
+// the service's time is known, if it can be, since the state depends on it: twice the first time, then once.
+func (w *Watch) Look(ctx context.Context) (State, object.Object, error) {
+	l, s := w.lock, &w.seen
+	for first := true; first || !s.free() && s.present.IsZero() && s.looks < 3; first = false {
+		if err := l.look(ctx, s); err != nil {
+			return State{}, object.Object{}, err
+		}
+	}
+	if w.steady.IsZero() || w.grant != s.grant || w.free != s.free() {
+		w.grant, w.free, w.steady = s.grant, s.free(), l.now()
+	}
+	st := l.state(s)
+	if !s.free() && s.silent(l.now()) {
+		st.Expired = true // seen with our own eyes
+	}
+	return st, s.Object, nil
+}
+
+// Sleep sleeps until it is worth looking again: for a tenth of the time for which nothing has happened, and 2 s at most.
+// It reports true, or false if ctx ended first.
+func (w *Watch) Sleep(ctx context.Context) bool {
+	gap := max(minGap, min(w.lock.now().Since(w.steady)/10, maxGap))
+	return object.Sleep(ctx, gap/2+rand.N(gap/2))
+}
+
+// life is the context within which releases go on: that of the client, if the lease has one.
+func (l *lock) life() context.Context {
+	if l.tasks == nil {
+		return context.Background()
+	}
+	return l.tasks.Context()
+}
