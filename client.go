@@ -61,6 +61,15 @@ type Client struct {
 	store *object.Store
 	tasks *tasks.Group
 	leave context.CancelFunc // ends all waiting
+
+	// What stands on single objects.
+	terms   lease.Terms
+	prefix  string
+	host    string
+	waiting context.Context
+	held    holdings
+	onces   turns[payload]
+	slots   turns[time.Time]
 }
 
 // New returns a client on bucket. The handle and its storage client are used as they are, are never changed, and must
@@ -81,19 +90,19 @@ func New(bucket *storage.BucketHandle, opts *Options) (*Client, error) {
 		return nil, err
 	}
 	c := &Client{
-		store: object.NewStore(bucket, lease.RequestTimeout(o.Claim), o.clock),
-		tasks: tasks.New(),
+		store:  object.NewStore(bucket, lease.RequestTimeout(o.Claim), o.clock),
+		tasks:  tasks.New(),
+		prefix: o.Prefix,
 	}
-	waiting, leave := context.WithCancel(c.tasks.Context())
-	c.leave = leave
-	host, _ := os.Hostname() // for people; an empty one says as much as an error would
+	c.waiting, c.leave = context.WithCancel(c.tasks.Context())
+	c.host, _ = os.Hostname() // for people; an empty one says as much as an error would
 	c.queue = queue.New(queue.Config{
 		Store:   c.store,
 		Tasks:   c.tasks,
-		Waiting: waiting,
+		Waiting: c.waiting,
 		Prefix:  o.Prefix,
 		Owner:   o.Owner,
-		Host:    host,
+		Host:    c.host,
 		TTL:     o.TTL,
 		Claim:   o.Claim,
 		Linger:  o.Linger,
@@ -101,6 +110,15 @@ func New(bucket *storage.BucketHandle, opts *Options) (*Client, error) {
 		Logger:  o.Logger,
 		Event:   o.event,
 	})
+	c.terms = lease.Terms{
+		Store:   c.store,
+		Bucket:  bucket.BucketName(),
+		Tasks:   c.tasks,
+		Owner:   o.Owner,
+		TTL:     lease.WholeSeconds(o.TTL),
+		Backoff: o.Backoff.internal(),
+		Logger:  o.Logger,
+	}
 	return c, nil
 }
 
@@ -154,6 +172,9 @@ func (c *Client) Usage() Usage { return c.store.Usage() }
 // Close does not close the storage client.
 func (c *Client) Close(ctx context.Context) error {
 	c.queue.Close(ErrClosed)
+	c.held.close(func(h *lease.Held) {
+		c.tasks.Go(func(ctx context.Context) { _, _ = h.Leave(ctx, ErrClosed, nil) })
+	})
 	c.leave()
 	err := c.tasks.Close(ctx)
 	c.tasks.Cancel(ErrClosed)

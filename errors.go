@@ -18,6 +18,9 @@ var (
 	// ErrNotHeld says that a name was to be released that nobody in this process holds.
 	ErrNotHeld = queue.ErrNotHeld
 
+	// ErrNoLeader says that nobody leads an [Election] at the moment.
+	ErrNoLeader = errors.New("no leader")
+
 	// ErrUnconfirmed says that a release has had no answer from the service yet. The caller holds nothing any more; the
 	// release goes on in the background, and the lease frees the name at the latest.
 	ErrUnconfirmed = lease.ErrUnconfirmed
