@@ -218,4 +218,3 @@ func (t *Term) run(ctx context.Context, f func(ctx context.Context) error) (agai
 	}
 	return false, err
 }
-

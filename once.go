@@ -314,7 +314,9 @@ func (r *register) round(run object.Object) (round, error) {
 }
 
 // payload names the object of the round's result.
-func (r *register) payload(at round) string { return fmt.Sprintf("%s/done/%d-%d", r.path, at.gen, at.n) }
+func (r *register) payload(at round) string {
+	return fmt.Sprintf("%s/done/%d-%d", r.path, at.gen, at.n)
+}
 
 // marked returns the payload that the mark speaks of, nil if it is not of the round: a mark says itself what it is worth,
 // so one that is written late, after a Reset, is worth nothing.

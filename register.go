@@ -143,7 +143,9 @@ func (c *Client) finish(ctx context.Context, while time.Duration, f func(ctx con
 }
 
 // farewell is for how long what remains to be done may go on after the caller has left.
-func (c *Client) farewell() time.Duration { return max(lease.RequestTimeout(c.terms.TTL), 3*time.Second) }
+func (c *Client) farewell() time.Duration {
+	return max(lease.RequestTimeout(c.terms.TTL), 3*time.Second)
+}
 
 // holdings are the leases that a client holds on registers.
 type holdings struct {

@@ -40,14 +40,20 @@ func TestSimulation(t *testing.T) { simulate(t, mutexKind) }
 
 // simulate runs as many schedules on a kind of lock as the flags say.
 func simulate(t *testing.T, kind lockKind) {
-	count := *seedCount
+	var hits branches
+	count := schedules(t, 200, func(t *testing.T, seed uint64) { newWorld(t, seed, kind, &hits).run() })
+	hits.report(t, count, kind.never)
+}
+
+// schedules runs as many schedules as the flags say, a few if they say nothing, each in a bubble of its own.
+func schedules(t *testing.T, few int, run func(t *testing.T, seed uint64)) (count int) {
+	count = *seedCount
 	if count == 0 {
 		count, _ = strconv.Atoi(os.Getenv("GCSYNC_SIM_COUNT"))
 	}
 	if count == 0 {
-		count = 200
+		count = few
 	}
-	var hits branches
 	var begun atomic.Int64
 	t.Run("seeds", func(t *testing.T) {
 		for range runtime.GOMAXPROCS(0) {
@@ -62,7 +68,7 @@ func simulate(t *testing.T, kind lockKind) {
 					if i%1000 == 0 && i > 0 {
 						fmt.Fprintf(os.Stderr, "%s: %d of %d schedules begun, next seed %d\n", time.Now().Format(time.TimeOnly), i, count, seed)
 					}
-					synctest.Test(t, func(t *testing.T) { newWorld(t, seed, kind, &hits).run() })
+					synctest.Test(t, func(t *testing.T) { run(t, seed) })
 					if t.Failed() {
 						test, _, _ := strings.Cut(t.Name(), "/")
 						t.Logf("replay: go test -run '^%s$' -sim.seed %d -sim.count 1 -v .", test, seed)
@@ -71,7 +77,7 @@ func simulate(t *testing.T, kind lockKind) {
 			})
 		}
 	})
-	hits.report(t, count, kind.never)
+	return count
 }
 
 // branches counts how often each branch of the protocol was taken.
@@ -119,6 +125,7 @@ type world struct {
 	kind   lockKind
 	strict bool // the service takes one change a second to a name, and never two
 	plot   *plot
+	live   func(*machine, *rand.Rand) // what a goroutine of a machine does
 
 	strikes chan aimed
 	over    atomic.Bool // nothing goes wrong any more
@@ -159,7 +166,7 @@ const rateError = 0.01
 
 func newWorld(t *testing.T, seed uint64, kind lockKind, hits *branches) *world {
 	w := &world{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), kind: kind, hits: hits, start: time.Now()}
-	w.patience = 5 * time.Minute
+	w.live, w.patience = (*machine).user, 5*time.Minute
 	w.convict = func(verdict string) { t.Errorf("seed %d: %s", seed, verdict) }
 	w.plot = &plots[w.rng.IntN(len(plots))]
 	w.strikes = make(chan aimed, 1)
@@ -266,7 +273,7 @@ func (w *world) boot(id int) *machine {
 	}
 	for g := range users {
 		rng := rand.New(rand.NewPCG(w.rng.Uint64(), uint64(g)))
-		m.work.Go(func() { m.user(rng) })
+		m.work.Go(func() { w.live(m, rng) })
 	}
 	return m
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"cloud.google.com/go/storage"
 	"google.golang.org/api/googleapi"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -100,6 +101,9 @@ func Classify(op string, err error) (Outcome, string) {
 	// Only an error that carries a gRPC status speaks gRPC: status.FromError calls any other error Unknown.
 	if st, ok := status.FromError(err); ok {
 		return classifyGRPC(op, st)
+	}
+	if errors.Is(err, storage.ErrObjectNotExist) {
+		return Missing, "" // all that the client tells of it when it was to read the content
 	}
 	if strings.HasPrefix(err.Error(), "storage: ") && strings.Contains(err.Error(), "name") {
 		return Denied, "illegal name" // refused by the client itself, before anything was sent

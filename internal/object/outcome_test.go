@@ -51,6 +51,7 @@ func TestClassify(t *testing.T) {
 		{opPatch, status.Error(codes.Unavailable, ""), Indeterminate},
 		{opPatch, status.Error(codes.Internal, ""), Indeterminate},
 		{opPatch, status.Error(codes.DeadlineExceeded, ""), Indeterminate},
+		{opGet, fmt.Errorf("read: %w", storage.ErrObjectNotExist), Missing},
 		{opPatch, context.DeadlineExceeded, Indeterminate},
 		{opPatch, fmt.Errorf("send: %w", context.Canceled), Indeterminate},
 		{opPatch, io.ErrUnexpectedEOF, Indeterminate},
