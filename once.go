@@ -75,7 +75,7 @@ func (o *Once) Done(ctx context.Context) (bool, error) {
 			err = r.check(run)
 		}
 		if err == nil {
-			known, err = r.result(ctx, run)
+			known, _, err = r.result(ctx, run)
 		}
 		return err
 	})
@@ -280,6 +280,7 @@ type payload struct {
 	name string
 	gen  int64
 	of   round
+	made time.Time // by the service's clock; zero: not known
 }
 
 type identity struct {
@@ -329,7 +330,7 @@ func (r *register) marked(run object.Object, at round) *payload {
 	if err != nil || g <= 0 {
 		return nil
 	}
-	return &payload{r.payload(at), g, at}
+	return &payload{name: r.payload(at), gen: g, of: at}
 }
 
 func mark(p *payload) map[string]string {
@@ -338,22 +339,32 @@ func mark(p *payload) map[string]string {
 
 // result returns the payload of the round that run is in, nil if there is none. Without a mark it is looked for: whoever
 // wrote it may not have come to mark it. Then run is read again, for the payload of a round counts only while that lasts.
-func (r *register) result(ctx context.Context, run object.Object) (*payload, error) {
+//
+// If it is unmarked, unmarked is run as it was read last.
+func (r *register) result(ctx context.Context, run object.Object) (p *payload, unmarked object.Object, err error) {
 	if run.Gen == 0 {
-		return nil, nil
+		return nil, run, nil
 	}
 	at, err := r.round(run)
 	if err != nil {
-		return nil, err
+		return nil, run, err
 	}
 	if p := r.marked(run, at); p != nil {
-		return p, nil
+		return p, object.Object{}, nil
 	}
-	p, err := r.find(ctx, at)
+	p, err = r.find(ctx, at)
 	if p == nil || err != nil {
-		return nil, err
+		return nil, run, err
 	}
 	return r.confirm(ctx, p)
+}
+
+// heal marks what somebody left unmarked who died, as far as the clock of this machine can tell. The lease stays with
+// whoever has it. Should it fail, the next caller tries again.
+func (r *register) heal(ctx context.Context, p *payload, run object.Object) {
+	if run.Gen != 0 && r.c.store.Clock().Now().Wall().Sub(p.made) > r.c.terms.TTL {
+		_, _ = r.c.store.Patch(ctx, r.object(), run.Version, mark(p))
+	}
 }
 
 // find reads the payload of a round, whatever round it is now.
@@ -365,19 +376,22 @@ func (r *register) find(ctx context.Context, at round) (*payload, error) {
 	if o.Metadata[markKind] != kindOnce {
 		return nil, r.foreign(o, fmt.Sprintf("%s is %q", markKind, o.Metadata[markKind]))
 	}
-	return &payload{o.Name, o.Gen, at}, nil
+	return &payload{o.Name, o.Gen, at, o.Created}, nil
 }
 
-// confirm returns p if its round is still on, and otherwise nil.
-func (r *register) confirm(ctx context.Context, p *payload) (*payload, error) {
+// confirm returns p if its round is still on, and otherwise nil; and run if that has no mark yet.
+func (r *register) confirm(ctx context.Context, p *payload) (valid *payload, unmarked object.Object, err error) {
 	run, err := r.c.get(ctx, r.object())
 	if err != nil {
-		return nil, err
+		return nil, run, err
 	}
 	if now, err := r.round(run); err != nil || now != p.of {
-		return nil, err
+		return nil, run, err
 	}
-	return p, nil
+	if r.marked(run, p.of) != nil {
+		run = object.Object{}
+	}
+	return p, run, nil
 }
 
 // settled ends the waiting: somebody else has done it.
@@ -395,7 +409,10 @@ func (r *register) settle(ctx context.Context, f func(ctx context.Context) (cont
 		}
 		p := r.marked(run, at)
 		if p == nil && held {
-			p, err = r.result(ctx, run) // whoever holds it may have died after the work; a payload that is not there is free to ask for
+			// Whoever holds it may have died after the work, and a payload that is not there is free to ask for.
+			if p, run, err = r.result(ctx, run); p != nil {
+				r.heal(ctx, p, run)
+			}
 		}
 		if p != nil {
 			return &settled{p}
@@ -474,7 +491,7 @@ func (a *attempt) yield(ctx context.Context, failure error) (p *payload, body []
 	if errors.Is(err, lease.ErrLost) {
 		_ = a.c.finish(ctx, a.c.farewell(), func(ctx context.Context) error {
 			if p, _ = a.find(ctx, a.at); p != nil {
-				p, _ = a.confirm(ctx, p)
+				p, _, _ = a.confirm(ctx, p)
 			}
 			return nil
 		})
@@ -525,7 +542,7 @@ func (a *attempt) write(ctx context.Context, made content) (*payload, []byte, er
 	if err != nil || o.Gen == 0 {
 		return nil, nil, err
 	}
-	p := &payload{name, o.Gen, a.at}
+	p := &payload{name, o.Gen, a.at, o.Created}
 	if o.Metadata[object.KeyNonce] != nonce {
 		return p, nil, nil
 	}
@@ -547,7 +564,7 @@ func (a *attempt) conclude(ctx context.Context, p *payload, body []byte) (*paylo
 		// The mark is missing, for whoever comes next to add; but the payload is there.
 		var valid *payload
 		unknown := a.c.finish(ctx, a.c.farewell(), func(ctx context.Context) (err error) {
-			valid, err = a.confirm(ctx, p)
+			valid, _, err = a.confirm(ctx, p)
 			return err
 		})
 		if unknown != nil {
