@@ -2,6 +2,7 @@ package gcsync
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"sync"
@@ -123,6 +124,14 @@ func (c *Client) call(ctx context.Context, f func(ctx context.Context) error) er
 	if c.waiting.Err() == nil {
 		c.tasks.Do(func(context.Context) { err = f(ctx) })
 	}
+	return because(ctx, err)
+}
+
+// because adds to an error what ended ctx, if that has ended: the last that the service said may have been something else.
+func because(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); err != nil && cause != nil && !errors.Is(err, cause) {
+		return fmt.Errorf("%w (%w)", cause, err)
+	}
 	return err
 }
 
@@ -139,7 +148,7 @@ func (c *Client) finish(ctx context.Context, while time.Duration, f func(ctx con
 	})()
 	err := ErrClosed
 	c.tasks.Do(func(context.Context) { err = f(ctx) })
-	return err
+	return because(ctx, err)
 }
 
 // farewell is for how long what remains to be done may go on after the caller has left.
