@@ -22,6 +22,7 @@ type mutant struct {
 	in       string // the test's package; empty: this one
 	seeds    int    // how many schedules it may survive; 0: mutantSeeds
 	spared   string // why the schedules need not catch it, though they may; empty: they must
+	by       string // the schedules; empty: TestSimulation
 }
 
 var mutants = []mutant{
@@ -190,6 +191,92 @@ var mutants = []mutant{
 			"\t\tp.l.removeAll(ctx, o.Name, o.Version)\n\t}",
 		run: "TestPausedHolder",
 	},
+	{
+		name: "Reset takes the mark away and stays in the round",
+		file: "once.go",
+		old:  "next := map[string]string{markRound: strconv.FormatInt(old.n+1, 10)}",
+		new:  "next := map[string]string{markDone: \"\"}",
+		run:  "TestOnceGhostPayload",
+		by:   "TestOnceSimulation",
+	},
+	{
+		name: "marked as done before it is recorded",
+		file: "once.go",
+		old:  "\twhile := a.c.farewell() + upload(len(made.body))\n",
+		new: "\twhile := a.c.farewell() + upload(len(made.body))\n" +
+			"\tif o, err := a.c.store.Get(ctx, a.object()); err == nil {\n" +
+			"\t\t_, _ = a.c.store.Patch(ctx, a.object(), o.Version, mark(&payload{of: a.at, gen: 1}))\n\t}\n",
+		by: "TestOnceSimulation",
+	},
+	{
+		name: "recorded whatever is there",
+		file: "once.go",
+		old:  "\tif object.OutcomeOf(err) == object.Refused { // by",
+		new: "\tif o, e := a.c.get(ctx, name); object.OutcomeOf(err) == object.Refused && e == nil && o.Gen != 0 && o.Metadata[object.KeyNonce] != nonce {\n" +
+			"\t\t_ = a.c.store.Delete(ctx, name, object.Version{Gen: o.Gen})\n\t\treturn a.write(ctx, made)\n\t}\n" +
+			"\tif object.OutcomeOf(err) == object.Refused { // by",
+		run: "TestOncePausedRunner",
+		by:  "TestOnceSimulation",
+	},
+	{
+		name: "a record counts whatever the round is by now",
+		file: "once.go",
+		old:  "if now, err := r.round(run); err != nil || now != p.of {",
+		new:  "if _, err := r.round(run); err != nil {",
+		run:  "TestOncePausedRunner",
+		by:   "TestOnceSimulation",
+	},
+	{
+		name: "a mark counts whatever its round",
+		file: "once.go",
+		old:  "if n != strconv.FormatInt(at.n, 10) {",
+		new:  "if n == \"\" {",
+		run:  "TestOnceReset",
+		by:   "TestOnceSimulation",
+	},
+	{
+		name: "the memory of a once outlives its Reset",
+		file: "once.go",
+		old:  "\tdefer t.forget()\n",
+		new:  "",
+		run:  "TestOnceCache",
+		by:   "TestOnceSimulation",
+
+		spared: "they look at the bucket each time, since a memory may be out of date",
+	},
+	{
+		name: "a slot is done when nobody has said so",
+		file: "every.go",
+		old:  "\to, err = leave(map[string]string{markSlot: slot.Format(time.RFC3339Nano)})\n",
+		new:  "\to, err = leave(nil)\n\to.Metadata = map[string]string{markSlot: slot.Format(time.RFC3339Nano)}\n",
+		run:  "TestEvery",
+		by:   "TestElectionSimulation",
+
+		spared: "there are none for Every",
+	},
+	{
+		name: "a register is taken from a holder that is not yet silent",
+		file: "lease/sighting.go",
+		old:  "func (s *sighting) silent(now clock.Instant) bool { return now.Since(s.since) >= s.ttl }",
+		new:  "func (s *sighting) silent(now clock.Instant) bool { return now.Since(s.since) >= s.ttl/2 }",
+		by:   "TestElectionSimulation",
+	},
+	{
+		name: "one token for all holders of a register",
+		file: "lease/acquire.go",
+		old:  "\t\tepoch++\n",
+		new:  "\t\tepoch = 1\n",
+		run:  "TestElection",
+		by:   "TestElectionSimulation",
+	},
+	{
+		name: "resigned before belief ends",
+		file: "lease/held.go",
+		old:  "was := h.keeper.Stop(cause) // belief",
+		new:  "was := h.keeper.Err()\n\tgo func() { object.Sleep(context.Background(), 1e9); h.keeper.Stop(cause) }()\n\t// belief",
+		run:  "TestElectionBeliefEndsBeforeTheResignation",
+		by:   "TestElectionSimulation",
+	},
 }
 
 // mutantSeeds is how many schedules a mutant may survive, unless it says otherwise.
@@ -211,7 +298,7 @@ func TestMutantsAreCaught(t *testing.T) {
 			overlay := m.overlay(t)
 			binary := build(t, overlay, ".")
 			seeds := cmp.Or(m.seeds, mutantSeeds)
-			verdict, seed := simulated(binary, seeds)
+			verdict, seed := simulated(binary, cmp.Or(m.by, "TestSimulation"), seeds)
 			switch {
 			case verdict == "" && m.spared == "":
 				t.Errorf("survived %d schedules", seeds)
@@ -235,8 +322,8 @@ func TestMutantsAreCaught(t *testing.T) {
 }
 
 // simulated runs schedules until one of them convicts the mutant.
-func simulated(binary string, seeds int) (verdict, seed string) {
-	out, err := exec.Command(binary, "-test.timeout", "10m", "-test.run", "^TestSimulation$", "-sim.count", fmt.Sprint(seeds)).CombinedOutput()
+func simulated(binary, test string, seeds int) (verdict, seed string) {
+	out, err := exec.Command(binary, "-test.timeout", "10m", "-test.run", "^"+test+"$", "-sim.count", fmt.Sprint(seeds)).CombinedOutput()
 	if err == nil {
 		return "", ""
 	}

@@ -129,6 +129,7 @@ func OnceValue[T any](o *Once, f func(ctx context.Context) (T, error)) func(ctx 
 	return func(ctx context.Context) (value T, err error) {
 		t := mine.enter("")
 		defer t.leave()
+		var gone identity
 		for {
 			p, body, err := o.do(ctx, run)
 			if err != nil {
@@ -141,6 +142,10 @@ func OnceValue[T any](o *Once, f func(ctx context.Context) (T, error)) func(ctx 
 			if !again {
 				return r.value, err
 			}
+			if p.id() == gone {
+				return value, fmt.Errorf("gcsync: once %q: done, but its value in %s was removed: Reset it", o.name, o.c.store.URL(p.name))
+			}
+			gone = p.id()
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/anishathalye/porcupine"
 
 	"github.com/gcsync/gcsync"
+	"github.com/gcsync/gcsync/gcstest"
 )
 
 // TestOnceSimulation has fleets under the faults of TestSimulation call for what is to be done once, ask whether it is
@@ -21,9 +23,13 @@ import (
 // may see a value from before a reset that had returned when they called.
 func TestOnceSimulation(t *testing.T) {
 	schedules(t, 100, func(t *testing.T, seed uint64) {
-		j := &onceJudge{ops: make(map[string][]porcupine.Event), resets: make(map[string][]*span), runs: make(map[string]*span)}
+		j := &onceJudge{
+			ops: make(map[string][]porcupine.Event), resets: make(map[string][]*span), runs: make(map[string]*span),
+			rounds: make(map[string]string), payloads: make(map[string]int64), recorded: make(map[string]bool),
+		}
 		w := newWorld(t, seed, lockKind{slots: 1, weights: []int64{1}, boot: j.boot}, new(branches))
 		w.live, j.w = j.user, w
+		w.srv.Observe(j.observe)
 		w.run()
 		j.judge()
 	})
@@ -38,6 +44,10 @@ type onceJudge struct {
 	ops    map[string][]porcupine.Event
 	resets map[string][]*span // those that succeeded
 	runs   map[string]*span   // by the value that they made
+
+	rounds   map[string]string // by name: the generation and the number
+	payloads map[string]int64  // by round: the generation of what is there
+	recorded map[string]bool   // by round: whether there ever was any
 }
 
 // span is something with a beginning and an end; 0: it has not come to its end, or not to a good one.
@@ -238,6 +248,41 @@ func (j *onceJudge) fresh(name, value string, called int) {
 		if run.from < r.from && r.to < called {
 			j.w.ref.fail("%s: a value of the time before a reset: %q, of %d to %d, reset from %d to %d, called at %d", name, value, run.from, run.to, r.from, r.to, called)
 		}
+	}
+}
+
+// observe is called by the service at every commit, in order. It objects to a second record in a round, to one that is
+// removed while its round is on, and to a mark without one.
+func (j *onceJudge) observe(rec gcstest.Record) {
+	_, path, _ := strings.Cut(rec.Name, "/")
+	name, record, _ := strings.Cut(path, "/")
+	if rec.Status/100 != 2 {
+		return
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	switch what, of, _ := strings.Cut(record, "/"); {
+	case what == "run" && (rec.Kind == gcstest.Insert || rec.Kind == gcstest.Patch):
+		n := cmp.Or(rec.Metadata["round"], "0")
+		j.rounds[name] = fmt.Sprintf("%s: %d-%s", name, rec.Generation, n)
+		gen, marked := strings.CutPrefix(rec.Metadata["done"], n+"/")
+		if there := j.payloads[j.rounds[name]]; marked && gen != fmt.Sprint(there) {
+			j.w.ref.fail("%s: marked as done by %s, but there is %d", name, gen, there)
+		}
+	case what == "done" && rec.Kind == gcstest.Insert:
+		round := name + ": " + of
+		j.w.logf("%s is recorded, and %s is on", round, j.rounds[name])
+		if round == j.rounds[name] && j.recorded[round] {
+			j.w.ref.fail("%s was recorded again", round)
+		}
+		j.recorded[round], j.payloads[round] = true, rec.Generation
+	case what == "done" && rec.Kind == gcstest.Delete:
+		round := name + ": " + of
+		j.w.logf("%s is removed, and %s is on", round, j.rounds[name])
+		if round == j.rounds[name] {
+			j.w.ref.fail("%s was removed", round)
+		}
+		delete(j.payloads, round)
 	}
 }
 

@@ -474,6 +474,31 @@ func TestOnceValues(t *testing.T) {
 	})
 }
 
+// A value that somebody has removed by hand is missed, not looked for for ever.
+func TestOnceValueRemoved(t *testing.T) {
+	inBubble(t, typical, func(b *bed) {
+		get := func(h *host) (string, error) {
+			return gcsync.OnceValue(h.Once("o"), func(context.Context) (string, error) { return "v", nil })(b.Context())
+		}
+		if _, err := get(b.host("x")); err != nil {
+			b.Fatal(err)
+		}
+		for _, o := range b.srv.Objects(bucket, "gcsync/o/done/") {
+			b.srv.Client(nil).Bucket(bucket).Object(o.Name).Delete(b.Context())
+		}
+		y := b.host("y")
+		if _, err := get(y); err == nil || !strings.Contains(err.Error(), "Reset") {
+			b.Errorf("%v, want an error that says what to do", err)
+		}
+		if err := y.Once("o").Reset(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+		if v, err := get(y); v != "v" || err != nil {
+			b.Errorf("%q, %v", v, err)
+		}
+	})
+}
+
 // A hundred goroutines cost what one costs.
 func TestOnceRequests(t *testing.T) {
 	inBubble(t, typical, func(b *bed) {
