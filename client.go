@@ -28,7 +28,8 @@ type Options struct {
 	Owner string
 
 	// TTL is how long a holder that has been renewing may be silent before the next in line takes over: what a crash
-	// costs the others, against the requests that renewing costs (three each TTL). Default: 30 s.
+	// costs the others, against the requests that renewing costs (three each TTL). A Once, an Every and an Election have
+	// it from the start, in whole seconds. Default: 30 s.
 	TTL time.Duration
 
 	// Claim is the same for a holder that has not renewed yet, and so for one that crashed within the first third of
@@ -115,7 +116,7 @@ func New(bucket *storage.BucketHandle, opts *Options) (*Client, error) {
 		Bucket:  bucket.BucketName(),
 		Tasks:   c.tasks,
 		Owner:   o.Owner,
-		TTL:     lease.WholeSeconds(o.TTL),
+		TTL:     o.TTL,
 		Backoff: o.Backoff.internal(),
 		Logger:  o.Logger,
 	}
@@ -173,7 +174,7 @@ func (c *Client) Usage() Usage { return c.store.Usage() }
 func (c *Client) Close(ctx context.Context) error {
 	c.queue.Close(ErrClosed)
 	c.held.close(func(h *lease.Held) {
-		c.tasks.Go(func(ctx context.Context) { _, _ = h.Leave(ctx, ErrClosed, nil) })
+		c.tasks.Go(func(ctx context.Context) { _, _ = c.terms.Release(ctx, h, ErrClosed, nil) })
 	})
 	c.leave()
 	err := c.tasks.Close(ctx)

@@ -15,11 +15,20 @@
 //   - Lost answers, late and repeated deliveries, throttling, and clocks that are wrong by any amount cost time, not
 //     correctness.
 //
+// And of what stands on a single object:
+//
+//   - The function of a [Once] is run at least once before [Once.Do] returns nil anywhere, and its result is recorded
+//     exactly once: everybody gets the same value from [OnceValue], and nobody one from before a [Once.Reset].
+//   - The work of a slot of [Every] is recorded at most once, whatever the clocks say.
+//   - At most one client at a time believes that it leads an [Election], and the numbers of terms grow for ever.
+//
 // # Not guaranteed
 //
 //   - A lease cannot stop a process that was paused beyond it from acting on what it believed before. Only the resource
 //     can, by refusing a fencing token smaller than the greatest it has seen ([lease.TokenFrom], [lease.Lease.Token]).
 //     Package fence makes an object in a bucket do so.
+//   - The function of a Once, or of a slot of Every, may run twice if its process dies or is paused for longer than its
+//     lease before it was recorded: let it be one that may be repeated.
 //   - Clocks may be wrong, but they must not run more than one percent too fast or too slow.
 //   - Deleting or changing the objects of a name while it is in use, by hand or by a lifecycle rule, voids all of it.
 //     To wipe them, stop every client first and wait for a minute.

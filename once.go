@@ -57,7 +57,7 @@ func (o *Once) Do(ctx context.Context, f func(ctx context.Context) error) error 
 }
 
 // Done reports whether the work is done. A false may be out of date when it is returned. It takes one read, or none if
-// this client knows.
+// this client knows; a few if whoever did it has died before the end.
 func (o *Once) Done(ctx context.Context) (bool, error) {
 	r, err := o.c.register(kindOnce, o.name)
 	if err != nil {

@@ -71,7 +71,7 @@ func (r *register) acquire(ctx context.Context, marks map[string]string,
 	err = r.c.call(ctx, func(ctx context.Context) error {
 		h, o, err = r.c.terms.Acquire(ctx, r.object(), bid)
 		if err == nil && !r.c.held.add(h) {
-			_, _ = h.Leave(ctx, ErrClosed, nil) // closed in the same moment
+			_, _ = r.c.terms.Release(ctx, h, ErrClosed, nil) // closed in the same moment
 			return ErrClosed
 		}
 		return err
@@ -84,7 +84,7 @@ func (r *register) acquire(ctx context.Context, marks map[string]string,
 func (r *register) leave(ctx context.Context, h *lease.Held, marks map[string]string) (last object.Object, err error) {
 	defer r.c.held.remove(h)
 	err = ErrClosed
-	r.c.tasks.Do(func(context.Context) { last, err = h.Leave(ctx, lease.ErrReleased, marks) })
+	r.c.tasks.Do(func(context.Context) { last, err = r.c.terms.Release(ctx, h, lease.ErrReleased, marks) })
 	return last, err
 }
 

@@ -33,13 +33,11 @@ type Held struct {
 //
 // Only the values of ctx are used: that it has ended does not keep a lease from being released.
 func (h *Held) Release(ctx context.Context) error {
-	_, err := h.Leave(ctx, ErrReleased, nil)
+	_, err := h.leave(ctx, ErrReleased, nil)
 	return err
 }
 
-// Leave is Release that ends the lease with the given cause and writes marks along with it. It returns the object as it
-// was last seen, the zero Object if it is not there or not known; without an error, that was after the release.
-func (h *Held) Leave(ctx context.Context, cause error, marks map[string]string) (object.Object, error) {
+func (h *Held) leave(ctx context.Context, cause error, marks map[string]string) (object.Object, error) {
 	l := h.lock
 	was := h.keeper.Stop(cause) // belief ends before the request that lets others in
 	if h.tasks != nil {

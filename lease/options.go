@@ -65,7 +65,7 @@ func newLock(bucket *storage.BucketHandle, name string, opts *Options) (*lock, e
 	if o.TTL == 0 {
 		o.TTL = 30 * time.Second
 	}
-	o.TTL = WholeSeconds(o.TTL)
+	o.TTL = wholeSeconds(o.TTL)
 	if err := CheckLength(o.TTL); err != nil {
 		return nil, fmt.Errorf("lease: Options.TTL of %w", err)
 	}
@@ -84,6 +84,10 @@ func newLock(bucket *storage.BucketHandle, name string, opts *Options) (*lock, e
 		backoff: func() object.Backoff { return o.Backoff() },
 		logger:  o.Logger,
 	}, nil
+}
+
+func wholeSeconds(d time.Duration) time.Duration {
+	return (d + time.Second - 1).Truncate(time.Second)
 }
 
 func (l *lock) now() clock.Instant { return l.store.Clock().Now() }

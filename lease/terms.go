@@ -18,14 +18,9 @@ type Terms struct {
 	Bucket  string
 	Tasks   *tasks.Group // whose are the renewals; once its context has ended, releases are given up
 	Owner   string
-	TTL     time.Duration // whole seconds
+	TTL     time.Duration // rounded up to whole seconds
 	Backoff func() object.Backoff
 	Logger  *slog.Logger
-}
-
-// WholeSeconds rounds d up to what the object of a lease can say.
-func WholeSeconds(d time.Duration) time.Duration {
-	return (d + time.Second - 1).Truncate(time.Second)
 }
 
 // A Bid is one call's wish for the lease on an object.
@@ -50,16 +45,23 @@ func (t Terms) Acquire(ctx context.Context, name string, b Bid) (*Held, object.O
 	return h, h.taken, nil
 }
 
+// Release is the method of [Held], and ends the lease with the given cause and writes marks along. It returns the object
+// as it was last seen, the zero Object if it is not there or not known; without an error, that was after the release.
+func (Terms) Release(ctx context.Context, h *Held, cause error, marks map[string]string) (object.Object, error) {
+	return h.leave(ctx, cause, marks)
+}
+
 // Watch looks at the object name without wanting it.
 func (t Terms) Watch(name string) *Watch { return &Watch{lock: t.lock(name)} }
 
 func (t Terms) lock(name string) *lock {
+	ttl := wholeSeconds(t.TTL)
 	return &lock{
-		store:   t.Store.WithTimeout(RequestTimeout(t.TTL)),
+		store:   t.Store.WithTimeout(RequestTimeout(ttl)),
 		bucket:  t.Bucket,
 		name:    name,
 		owner:   t.Owner,
-		ttl:     t.TTL,
+		ttl:     ttl,
 		backoff: t.Backoff,
 		logger:  t.Logger,
 		tasks:   t.Tasks,
