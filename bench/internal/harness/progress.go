@@ -1,4 +1,4 @@
-package main
+package harness
 
 import (
 	"fmt"
@@ -12,7 +12,7 @@ import (
 
 // progress shows how far a run is, until the function that follow returns is called.
 type progress interface {
-	follow(s scenario, r *referee, total time.Duration) (ended func())
+	follow(s Scenario, lock string, r *referee, total time.Duration) (ended func())
 }
 
 // screen is the standard error output. On a terminal its last line shows the progress; everything else that is written
@@ -56,7 +56,7 @@ func (s *screen) show(line string) {
 	fmt.Fprint(s.w, eraseLine, line)
 }
 
-func (s *screen) follow(sc scenario, r *referee, total time.Duration) (ended func()) {
+func (s *screen) follow(sc Scenario, lock string, r *referee, total time.Duration) (ended func()) {
 	if !s.terminal {
 		return func() {}
 	}
@@ -68,7 +68,7 @@ func (s *screen) follow(sc scenario, r *referee, total time.Duration) (ended fun
 		tick := time.NewTicker(100 * time.Millisecond)
 		defer tick.Stop()
 		for {
-			s.show(bar(sc, time.Since(begun), total, r.counted()))
+			s.show(bar(sc, lock, time.Since(begun), total, r.counted()))
 			select {
 			case <-tick.C:
 			case <-stop:
@@ -83,7 +83,7 @@ func (s *screen) follow(sc scenario, r *referee, total time.Duration) (ended fun
 }
 
 // bar is the line that shows the progress. What comes after the total time is the draining.
-func bar(s scenario, passed, total time.Duration, acquisitions int64) string {
+func bar(s Scenario, lock string, passed, total time.Duration, acquisitions int64) string {
 	const width = 24
 	full := int(min(1, passed.Seconds()/total.Seconds()) * width)
 	text := fmt.Sprintf("%d acquisitions", acquisitions)
@@ -93,7 +93,7 @@ func bar(s scenario, passed, total time.Duration, acquisitions int64) string {
 	case acquisitions == 0:
 		text = "warming up"
 	}
-	return fmt.Sprintf("%-18s [%s%s] %3.0f/%.0f s  %s", s.name,
+	return fmt.Sprintf("%-18s %-8s [%s%s] %3.0f/%.0f s  %s", s.Name, lock,
 		strings.Repeat("#", full), strings.Repeat(".", width-full), min(passed, total).Seconds(), total.Seconds(), text)
 }
 

@@ -1,27 +1,35 @@
-package main
+package harness
 
 import (
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"net/http"
+	"os"
 	"strings"
 	"time"
 
 	"cloud.google.com/go/storage"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/api/iterator"
+	"google.golang.org/api/option"
+	htransport "google.golang.org/api/transport/http"
 
 	"github.com/gcsync/gcsync/gcstest"
 )
 
 // A service is a bucket to keep locks in, and a way for each client to reach it on connections of its own.
 type service struct {
-	bucket string
-	prefix string // of all objects of this run
-	dial   func(ctx context.Context) (*storage.Client, error)
-	close  func(ctx context.Context) error // removes what the run has left behind
+	bucket   string
+	prefix   string // of all objects of this run
+	emulator string // URL for STORAGE_EMULATOR_HOST; empty: the real service
+	dial     dialer
+	close    func(ctx context.Context) error // removes what the run has left behind
 }
+
+// A dialer returns a storage client with connections of its own, and the wire that its requests go through.
+type dialer func(ctx context.Context) (*storage.Client, *wire, error)
 
 // openService opens the bucket of that URL, or for an empty one a simulated service.
 func openService(ctx context.Context, url string, m gcstest.Model) (*service, error) {
@@ -41,15 +49,57 @@ func simulated(m gcstest.Model) (*service, error) {
 	const bucket = "bench"
 	server.CreateBucket(bucket, gcstest.BucketConfig{})
 	return &service{
-		bucket: bucket,
-		prefix: "gcsync/",
-		dial:   func(context.Context) (*storage.Client, error) { return listener.Client(nil) },
+		bucket:   bucket,
+		prefix:   "gcsync/",
+		emulator: listener.URL(),
+		dial:     func(ctx context.Context) (*storage.Client, *wire, error) { return dialEmulator(ctx, listener.URL()) },
 		close: func(context.Context) error {
 			listener.Close()
 			server.Close()
 			return nil
 		},
 	}, nil
+}
+
+// maxIdle is the number of idle connections that a client keeps, enough for each of its goroutines to have one.
+const maxIdle = 1024
+
+// dialEmulator returns a client with connections of its own to a service without authentication.
+func dialEmulator(ctx context.Context, url string) (*storage.Client, *wire, error) {
+	t := &http.Transport{
+		MaxIdleConns: maxIdle, MaxIdleConnsPerHost: maxIdle, IdleConnTimeout: time.Minute, DisableCompression: true,
+	}
+	return dialWith(ctx, t,
+		option.WithEndpoint(strings.TrimSuffix(url, "/")+"/storage/v1/"), option.WithoutAuthentication())
+}
+
+// dialWith returns a client whose requests go through a wire on t.
+func dialWith(ctx context.Context, t http.RoundTripper, opts ...option.ClientOption) (*storage.Client, *wire, error) {
+	w := &wire{base: t}
+	c, err := storage.NewClient(ctx, append(opts, option.WithHTTPClient(&http.Client{Transport: w}))...)
+	return c, w, err
+}
+
+// dialReal returns a client of Cloud Storage, with the application's default credentials.
+func dialReal(ctx context.Context) (*storage.Client, *wire, error) {
+	base := http.DefaultTransport.(*http.Transport).Clone()
+	base.MaxIdleConns, base.MaxIdleConnsPerHost = maxIdle, maxIdle
+	t, err := htransport.NewTransport(ctx, base, option.WithScopes(storage.ScopeReadWrite))
+	if err != nil {
+		return nil, nil, err
+	}
+	return dialWith(ctx, t)
+}
+
+// dialTo returns the way to the emulator of that URL, or to Cloud Storage if there is none.
+func dialTo(emulator string) dialer {
+	if emulator == "" {
+		return dialReal
+	}
+	if !strings.Contains(emulator, "://") {
+		emulator = "http://" + emulator
+	}
+	return func(ctx context.Context) (*storage.Client, *wire, error) { return dialEmulator(ctx, emulator) }
 }
 
 // existing uses a bucket of Cloud Storage, or of an emulator if STORAGE_EMULATOR_HOST says so, below a prefix that
@@ -59,12 +109,13 @@ func existing(ctx context.Context, url string) (*service, error) {
 	if err != nil {
 		return nil, err
 	}
-	dial := func(ctx context.Context) (*storage.Client, error) { return storage.NewClient(ctx) }
-	janitor, err := dial(ctx)
+	emulator := os.Getenv("STORAGE_EMULATOR_HOST")
+	dial := dialTo(emulator)
+	janitor, _, err := dial(ctx)
 	if err != nil {
 		return nil, err
 	}
-	svc := &service{bucket: name, prefix: "gcsync-bench/" + rand.Text() + "/", dial: dial}
+	svc := &service{bucket: name, prefix: "gcsync-bench/" + rand.Text() + "/", emulator: emulator, dial: dial}
 	svc.close = func(ctx context.Context) error {
 		err := sweep(ctx, janitor.Bucket(name), svc.prefix)
 		if err != nil {
