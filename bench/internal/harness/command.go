@@ -129,6 +129,7 @@ func (set *settings) bench(r run) *bench {
 		open:    func(ctx context.Context) (*service, error) { return openService(ctx, set.bucket, m) },
 		warmUp:  set.warmUp(),
 		measure: set.duration,
+		model:   m,
 		exec:    set.exec,
 	}
 }
@@ -324,7 +325,8 @@ Columns (and fields of -json); - and null are what does not exist there:
   hand-off    from the holder's call of Unlock to the return of the next Lock, in milliseconds, where somebody was
               waiting when Unlock was called; for once, from the end of the work to a client that knows
               (handoff_ms_p50, handoff_ms_p99)
-  wait max    longest wait for the lock, those that still wait at the end included (wait_ms_max)
+  wait        median of the waits for the lock, and the longest, those that still wait at the end included
+              (wait_ms_p50, wait_ms_max)
   jain        Jain's index of fairness over the acquisitions of all goroutines of all clients: 1 is perfectly fair,
               1/n is one of n gets everything (jain)
   A B free 429   requests per acquisition, by price: class A (creates, patches, lists), class B (reads), free of

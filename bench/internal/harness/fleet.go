@@ -6,9 +6,13 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"cloud.google.com/go/storage"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/gcsync/gcsync/gcstest"
 )
 
 // patience bounds the time that clients are given to end after a run.
@@ -30,7 +34,8 @@ type bench struct {
 	warmUp  time.Duration
 	measure time.Duration
 
-	exec bool // each client is a process of its own
+	model gcstest.Model // for locks that do not live in the service
+	exec  bool          // each client is a process of its own
 }
 
 // run measures one scenario. It returns what was measured even if something failed or ctx ended on the way, and nil if
@@ -38,6 +43,11 @@ type bench struct {
 func (b *bench) run(ctx context.Context, s Scenario, p progress) (res *Result, err error) {
 	// What has to be tidied up is tidied up even if ctx has ended.
 	background := context.WithoutCancel(ctx)
+	if p, ok := b.lock.(Preparer); ok {
+		if err := p.Prepare(); err != nil {
+			return nil, err
+		}
+	}
 	svc, err := b.open(ctx)
 	if err != nil {
 		return nil, err
@@ -57,6 +67,9 @@ func (b *bench) run(ctx context.Context, s Scenario, p progress) (res *Result, e
 	} else if err != nil {
 		return nil, err
 	}
+	if err := f.christen(ctx); err != nil {
+		return nil, err
+	}
 	r := newReferee(s, time.Now().Add(b.warmUp), f.usage)
 	err = f.play(ctx, r, p)
 	return newResult(b, s, r), err
@@ -69,6 +82,8 @@ type fleet struct {
 	service  *service
 	members  []*member
 	lockers  []Locker // of the players
+
+	turn atomic.Int64 // which of several names is next
 
 	mu   sync.Mutex // guards each member's connection and client, and:
 	past Usage      // requests on connections that were closed
@@ -130,7 +145,10 @@ func (f *fleet) start(ctx context.Context, m *member) error {
 func (f *fleet) client(ctx context.Context, m *member) (Client, error) {
 	s := Setup{
 		Bucket: m.storage.Bucket(f.service.bucket), Prefix: f.service.prefix, TTL: defaultTTL,
-		Linger: f.scenario.Linger, Quiet: f.scenario.Crash > 0,
+		Linger: f.scenario.Linger, Quiet: f.scenario.Crash > 0, Model: f.model,
+	}
+	if f.scenario.Names > 0 {
+		s.Prefix = fmt.Sprintf("%s%d/", s.Prefix, f.turn.Add(1)%int64(f.scenario.Names))
 	}
 	if f.exec {
 		return spawn(ctx, f.lock, s, f.service, m.wire)
@@ -150,11 +168,33 @@ func (f *fleet) recruit() error {
 	return nil
 }
 
+// christen uses each of several names once: what a name costs that nobody has ever used is another question.
+func (f *fleet) christen(ctx context.Context) error {
+	var g errgroup.Group
+	for range f.scenario.Names {
+		g.Go(func() error {
+			c, err := f.client(ctx, f.members[0])
+			if err != nil {
+				return err
+			}
+			l, err := c.Locker(Want{Kind: f.scenario.Kind})
+			if err == nil {
+				if _, err = l.Lock(ctx); err == nil {
+					err = l.Unlock(ctx)
+				}
+			}
+			return errors.Join(err, c.Close(ctx))
+		})
+	}
+	return g.Wait()
+}
+
 // member returns the client of player i.
 func (f *fleet) member(i int) *member { return f.members[i/f.scenario.Goroutines] }
 
 func (f *fleet) locker(i int) (Locker, error) {
 	w, _ := f.scenario.want(i)
+	w.Hold = f.scenario.Hold
 	return f.member(i).client.Locker(w)
 }
 
@@ -286,6 +326,8 @@ func (f *fleet) turns(ctx context.Context, i int, r *referee) error {
 		switch err := l.Unlock(background); {
 		case errors.Is(err, ErrLost) && !gone:
 			r.foundLost()
+		case errors.Is(err, ErrAgain):
+			r.triesAgain()
 		case err != nil && !gone:
 			r.failed(err)
 		}

@@ -360,7 +360,7 @@ func TestNumbers(t *testing.T) {
 // fields of a line of JSON, which other programs rely on.
 const fields = "scenario lock procs goroutines hold_ms seconds acquisitions acquisitions_per_s handoff_ms_p50 " +
 	"handoff_ms_p99 wait_ms_max jain class_a_per_acq class_b_per_acq free_per_acq throttled_per_acq usd_per_million " +
-	"overlaps token_regressions lost failed crashes recovery_ms_p50 recovery_ms_max"
+	"overlaps token_regressions lost failed crashes recovery_ms_p50 recovery_ms_max wait_ms_p50"
 
 var ours = Command{Name: "bench", Locks: func(log *slog.Logger) ([]Lock, error) { return Ours(log), nil }}
 

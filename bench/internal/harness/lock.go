@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"cloud.google.com/go/storage"
+
+	"github.com/gcsync/gcsync/gcstest"
 )
 
 // A Lock is an implementation under test.
@@ -17,6 +19,9 @@ type Lock interface {
 	Client(ctx context.Context, s Setup) (Client, error)
 }
 
+// A Preparer is a Lock that needs something in the parent's process before the first client.
+type Preparer interface{ Prepare() error }
+
 // OffBucket is a Lock that does not live in a bucket: what its requests cost is not for us to say.
 type OffBucket interface{ OffBucket() }
 
@@ -27,6 +32,7 @@ type Setup struct {
 	TTL    time.Duration // how long a holder may be silent, for locks that have leases
 	Linger bool          // the lock may be kept for a moment after Unlock
 	Quiet  bool          // deaths are part of the scenario: do not log them
+	Model  gcstest.Model // of the simulated service, for locks that live elsewhere: what a round trip takes
 }
 
 // A Client is one process's part in the lock.
@@ -42,7 +48,8 @@ type Crasher interface{ Crash() }
 // ErrUnsupported is the error of a lock that has nothing of the kind wanted.
 var ErrUnsupported = errors.New("not supported")
 
-// ErrAgain is the error of a Lock that has failed where a program would try again. Each is counted.
+// ErrAgain is the error of a Lock that has failed where a program would try again, and of an Unlock that has failed where
+// it could not do more. Each is counted.
 var ErrAgain = errors.New("try again")
 
 // ErrLost is the error of an Unlock that found that the lock had been lost. Each is counted.
@@ -53,6 +60,8 @@ type Want struct {
 	Kind     Kind
 	Capacity int64 // of a semaphore
 	Shared   bool  // to read only
+
+	Hold time.Duration // how long it will be held, for locks that have to know
 }
 
 // Kind is a kind of lock.

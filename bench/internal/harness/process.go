@@ -10,6 +10,8 @@ import (
 	"os/exec"
 	"sync"
 	"time"
+
+	"github.com/gcsync/gcsync/gcstest"
 )
 
 // A client in a process of its own: the parent, in which the players and the referee are, tells it what to do, one line of
@@ -28,6 +30,7 @@ type birth struct {
 	TTL      time.Duration `json:"ttl"`
 	Linger   bool          `json:"linger"`
 	Quiet    bool          `json:"quiet"`
+	Model    gcstest.Model `json:"model"`
 }
 
 // message is a line. The parent asks: locker, lock, unlock, once, and cancel, which has no answer. The client answers
@@ -103,7 +106,7 @@ func spawn(ctx context.Context, l Lock, s Setup, svc *service, w *wire) (Client,
 	}
 	b, err := json.Marshal(birth{
 		Lock: l.Name(), Emulator: svc.emulator, Bucket: svc.bucket,
-		Prefix: s.Prefix, TTL: s.TTL, Linger: s.Linger, Quiet: s.Quiet,
+		Prefix: s.Prefix, TTL: s.TTL, Linger: s.Linger, Quiet: s.Quiet, Model: s.Model,
 	})
 	if err != nil {
 		return nil, err
@@ -298,7 +301,9 @@ func child(text string, locks []Lock, stdin io.Reader, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	c, err := l.Client(ctx, Setup{Bucket: s.Bucket(b.Bucket), Prefix: b.Prefix, TTL: b.TTL, Linger: b.Linger, Quiet: b.Quiet})
+	c, err := l.Client(ctx, Setup{
+		Bucket: s.Bucket(b.Bucket), Prefix: b.Prefix, TTL: b.TTL, Linger: b.Linger, Quiet: b.Quiet, Model: b.Model,
+	})
 	if err != nil {
 		return err
 	}

@@ -32,7 +32,8 @@ type referee struct {
 	firstUsage, lastUsage Usage
 	handoffs, recoveries  []time.Duration
 	acquisitions          int64
-	longest               time.Duration // wait
+	waited                []time.Duration
+	longest               time.Duration // wait, those that never ended included
 	again                 int64         // calls that failed and were tried again
 	spans                 []Span
 	failures              int
@@ -105,7 +106,7 @@ func (r *referee) enters(i int, token int64) (vanish bool) {
 	if r.load > capacity {
 		r.overlaps++
 	}
-	if token != 0 && alone { // those who share may be told in any order
+	if token != 0 && alone && r.scenario.Names == 0 { // those who share may be told in any order
 		if token <= r.token {
 			r.regressions++
 		}
@@ -125,6 +126,7 @@ func (r *referee) enters(i int, token int64) (vanish bool) {
 		r.last, r.lastUsage = now, usage
 		r.acquisitions++
 		p.acquisitions++
+		r.waited = append(r.waited, wait)
 		r.longest = max(r.longest, wait)
 		if handed {
 			r.handoffs = append(r.handoffs, handoff)

@@ -42,6 +42,7 @@ type Result struct {
 	Crashes      *int64   `json:"crashes"`
 	RecoveryP50  *float64 `json:"recovery_ms_p50"`
 	RecoveryMax  *float64 `json:"recovery_ms_max"`
+	WaitP50      *float64 `json:"wait_ms_p50"`
 
 	Unsupported bool      `json:"-"` // the lock has nothing of the kind
 	Handoffs    []float64 `json:"-"` // all of them, in milliseconds, sorted
@@ -73,6 +74,7 @@ func newResult(b *bench, s Scenario, r *referee) *Result {
 	if r.acquisitions > 0 {
 		seconds := r.last.Sub(r.first).Seconds()
 		res.Seconds, res.PerSecond = some(round(seconds)), some(round(float64(r.acquisitions)/seconds))
+		res.WaitP50 = quantile(r.waited, 0.50)
 		res.Jain = some(round(r.jain()))
 		res.price(b.lock, r.lastUsage.minus(r.firstUsage), float64(r.acquisitions))
 	} else {
@@ -141,13 +143,14 @@ var columns = []struct {
 	text        func(*Result) string
 }{
 	{-19, "", "scenario", func(r *Result) string { return r.Scenario }},
-	{-8, "", "lock", func(r *Result) string { return r.Lock }},
+	{-10, "", "lock", func(r *Result) string { return r.Lock }},
 	{8, "clients", "x g", func(r *Result) string { return fmt.Sprintf("%d x %d", r.Procs, r.Goroutines) }},
 	{6, "hold", "ms", func(r *Result) string { return number(&r.HoldMS, 0) }},
 	{7, "", "acq/s", func(r *Result) string { return number(r.PerSecond, 2) }},
 	{7, "hand-", "p50 ms", func(r *Result) string { return number(r.HandoffP50, 1) }},
 	{7, "off", "p99 ms", func(r *Result) string { return number(r.HandoffP99, 1) }},
-	{7, "wait", "max ms", func(r *Result) string { return number(r.WaitMax, 0) }},
+	{7, "wait", "p50 ms", func(r *Result) string { return number(r.WaitP50, 0) }},
+	{7, "", "max ms", func(r *Result) string { return number(r.WaitMax, 0) }},
 	{5, "", "jain", func(r *Result) string { return number(r.Jain, 3) }},
 	{5, "per", "A", func(r *Result) string { return number(r.ClassA, 2) }},
 	{6, "acqui-", "B", func(r *Result) string { return number(r.ClassB, 2) }},

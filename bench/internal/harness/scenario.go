@@ -24,6 +24,7 @@ type Scenario struct {
 
 	Solo    bool                 // there is one client with one goroutine, whatever the command line says
 	Fresh   bool                 // every acquisition is the first of a new client
+	Names   int                  // that the new clients take in turn, so that each has rested; 0: one
 	Linger  bool                 // a name that was unlocked may be kept for a moment, as it is by default
 	Crash   int                  // one holder of so many vanishes, the first after the warm-up above all; 0: none
 	Extra   bool                 // not among the scenarios that run when none is chosen
@@ -37,8 +38,8 @@ var Scenarios = []Scenario{
 		Procs: 1, Goroutines: 1, Solo: true,
 	},
 	{
-		Name: "uncontended/cold", About: "the same for a client that takes the lock for the first time",
-		Procs: 1, Goroutines: 1, Solo: true, Fresh: true,
+		Name: "uncontended/cold", About: "the same for a client that takes a lock for the first time, one of 32 that have rested",
+		Procs: 1, Goroutines: 1, Solo: true, Fresh: true, Names: 32,
 	},
 	{
 		Name: "uncontended/relock", About: "the same for a client that locks again within the linger, 10 ms later",

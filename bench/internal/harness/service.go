@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"cloud.google.com/go/storage"
@@ -39,6 +40,8 @@ func openService(ctx context.Context, url string, m gcstest.Model) (*service, er
 	return existing(ctx, url)
 }
 
+var runs atomic.Int64
+
 // simulated starts a service in this process, on a port of the loopback interface.
 func simulated(m gcstest.Model) (*service, error) {
 	server := gcstest.New(m)
@@ -50,7 +53,7 @@ func simulated(m gcstest.Model) (*service, error) {
 	server.CreateBucket(bucket, gcstest.BucketConfig{})
 	return &service{
 		bucket:   bucket,
-		prefix:   "gcsync/",
+		prefix:   fmt.Sprintf("gcsync/%d/", runs.Add(1)), // a lock that lives elsewhere must not meet itself there
 		emulator: listener.URL(),
 		dial:     func(ctx context.Context) (*storage.Client, *wire, error) { return dialEmulator(ctx, listener.URL()) },
 		close: func(context.Context) error {

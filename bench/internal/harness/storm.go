@@ -94,6 +94,7 @@ func (r *referee) knows(i int, done time.Time) {
 	r.last, r.lastUsage = now, usage
 	r.acquisitions++
 	p.acquisitions++
+	r.waited = append(r.waited, wait)
 	r.longest = max(r.longest, wait)
 	r.handoffs = append(r.handoffs, now.Sub(done))
 }
