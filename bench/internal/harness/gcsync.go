@@ -45,30 +45,82 @@ type ticketClient struct{ *gcsync.Client }
 func (c ticketClient) Locker(w Want) (Locker, error) {
 	switch w.Kind {
 	case Mutex:
-		return &ticketMutex{mu: c.Mutex("lock")}, nil
+		return &held{try: c.mutex("lock")}, nil
+	case Semaphore:
+		return &held{try: c.permit("permits", w.Capacity)}, nil
+	case RWMutex:
+		if w.Shared {
+			return &held{try: c.read("lock")}, nil
+		}
+		return &held{try: c.write("lock")}, nil
 	default:
 		return nil, ErrUnsupported
 	}
 }
 
-// ticketMutex is a Leaser for one goroutine.
-type ticketMutex struct {
-	mu    *gcsync.Mutex
-	lease *lease.Lease // of the current hold
+// acquire waits for a lock, and returns its lease and how to release it.
+type acquire func(ctx context.Context) (l *lease.Lease, release func(context.Context) error, err error)
+
+func (c ticketClient) mutex(name string) acquire {
+	mu := c.Mutex(name)
+	return func(ctx context.Context) (*lease.Lease, func(context.Context) error, error) {
+		if err := mu.Lock(ctx); err != nil {
+			return nil, nil, err
+		}
+		return mu.Lease(), mu.Unlock, nil
+	}
 }
 
-func (m *ticketMutex) Lock(ctx context.Context) (int64, error) {
-	if err := m.mu.Lock(ctx); err != nil {
+func (c ticketClient) write(name string) acquire {
+	rw := c.RWMutex(name)
+	return func(ctx context.Context) (*lease.Lease, func(context.Context) error, error) {
+		if err := rw.Lock(ctx); err != nil {
+			return nil, nil, err
+		}
+		return rw.Lease(), rw.Unlock, nil
+	}
+}
+
+func (c ticketClient) read(name string) acquire {
+	rw := c.RWMutex(name)
+	return func(ctx context.Context) (*lease.Lease, func(context.Context) error, error) {
+		if err := rw.RLock(ctx); err != nil {
+			return nil, nil, err
+		}
+		return rw.RLease(), rw.RUnlock, nil
+	}
+}
+
+func (c ticketClient) permit(name string, n int64) acquire {
+	sem := c.Semaphore(name, n)
+	return func(ctx context.Context) (*lease.Lease, func(context.Context) error, error) {
+		p, err := sem.Acquire(ctx, 1)
+		if err != nil {
+			return nil, nil, err
+		}
+		return p.Lease, p.Release, nil
+	}
+}
+
+// held is a Leaser for one goroutine.
+type held struct {
+	try     acquire
+	lease   *lease.Lease // of the current hold
+	release func(context.Context) error
+}
+
+func (h *held) Lock(ctx context.Context) (token int64, err error) {
+	if h.lease, h.release, err = h.try(ctx); err != nil {
 		return 0, err
 	}
-	if m.lease = m.mu.Lease(); m.lease == nil {
+	if h.lease == nil {
 		return 0, errors.New("locked, and nobody holds it")
 	}
-	return m.lease.Token(), nil
+	return h.lease.Token(), nil
 }
 
-func (m *ticketMutex) Unlock(ctx context.Context) error { return lost(m.mu.Unlock(ctx)) }
-func (m *ticketMutex) Lost() <-chan struct{}            { return m.lease.Done() }
+func (h *held) Unlock(ctx context.Context) error { return lost(h.release(ctx)) }
+func (h *held) Lost() <-chan struct{}            { return h.lease.Done() }
 
 // lost says in the words of the harness that a lock was lost.
 func lost(err error) error {
@@ -99,23 +151,13 @@ func (c objectClient) Locker(w Want) (Locker, error) {
 	if w.Kind != Mutex {
 		return nil, ErrUnsupported
 	}
-	return &objectLease{objectClient: c}, nil
+	return &held{try: c.acquire}, nil
 }
 
-// objectLease is a Leaser for one goroutine.
-type objectLease struct {
-	objectClient
-	held *lease.Held
-}
-
-func (o *objectLease) Lock(ctx context.Context) (int64, error) {
-	h, err := lease.Acquire(ctx, o.bucket, o.name, o.opts)
+func (c objectClient) acquire(ctx context.Context) (*lease.Lease, func(context.Context) error, error) {
+	h, err := lease.Acquire(ctx, c.bucket, c.name, c.opts)
 	if err != nil {
-		return 0, err
+		return nil, nil, err
 	}
-	o.held = h
-	return h.Token(), nil
+	return h.Lease, h.Release, nil
 }
-
-func (o *objectLease) Unlock(ctx context.Context) error { return lost(o.held.Release(ctx)) }
-func (o *objectLease) Lost() <-chan struct{}            { return o.held.Done() }

@@ -206,6 +206,7 @@ func TestUsageIsWhatTheServiceCounts(t *testing.T) {
 // recording remembers all clients of a lock and their wires.
 type recording struct {
 	Lock
+	mu      sync.Mutex
 	clients []Client
 	wires   []*wire
 }
@@ -213,6 +214,8 @@ type recording struct {
 func (r *recording) dial(dial dialer) dialer {
 	return func(ctx context.Context) (*storage.Client, *wire, error) {
 		c, w, err := dial(ctx)
+		r.mu.Lock()
+		defer r.mu.Unlock()
 		r.wires = append(r.wires, w)
 		return c, w, err
 	}
@@ -220,6 +223,8 @@ func (r *recording) dial(dial dialer) dialer {
 
 func (r *recording) Client(ctx context.Context, s Setup) (Client, error) {
 	c, err := r.Lock.Client(ctx, s)
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.clients = append(r.clients, c)
 	return c, err
 }
