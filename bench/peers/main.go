@@ -27,6 +27,9 @@ func main() {
 }
 
 func run(ctx context.Context, args []string) int {
+	if len(args) > 0 && args[0] == "report" {
+		return makeReport(ctx, args[1:], os.Stderr)
+	}
 	all := harness.Command{Name: "go run -C bench/peers .", Locks: locks, All: true}
 	return all.Main(ctx, args, os.Stdout, os.Stderr)
 }

@@ -64,8 +64,8 @@ type run struct {
 
 // Main runs the command and returns its exit code.
 func (c Command) Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	screen := newScreen(stderr)
-	if locks, err := c.Locks(newLogger(stderr, false)); err == nil {
+	screen := NewScreen(stderr)
+	if locks, err := c.Locks(NewLogger(stderr, false)); err == nil {
 		if code, is := Child(locks, os.Stdin, stdout); is {
 			return code
 		}
@@ -81,7 +81,7 @@ func (c Command) Main(ctx context.Context, args []string, stdout, stderr io.Writ
 	case err != nil:
 		return complain(exitUsage, fmt.Errorf("%w\nRun it with -h for help", err))
 	}
-	runs, err := c.runs(set, newLogger(screen, set.verbose))
+	runs, err := c.runs(set, NewLogger(screen, set.verbose))
 	if err != nil {
 		return complain(exitUsage, err)
 	}

@@ -27,11 +27,6 @@ var model = gcstest.Model{Median: 30 * time.Millisecond, P99: 120 * time.Millise
 
 var seeds = flag.Int("seeds", 1, "number of seeds for TestFigures")
 
-// quiet shows no progress.
-type quiet struct{}
-
-func (quiet) follow(Scenario, string, *referee, time.Duration) func() { return func() {} }
-
 // virtual runs a scenario in virtual time, in which the machine is infinitely fast and only the service takes time. It
 // must be called in a bubble. It also returns what the service counted.
 func virtual(t *testing.T, l Lock, s Scenario, m gcstest.Model, bucket gcstest.BucketConfig, measure time.Duration) (*Result, gcstest.Stats, error) {
@@ -51,7 +46,7 @@ func virtual(t *testing.T, l Lock, s Scenario, m gcstest.Model, bucket gcstest.B
 		warmUp:  2 * time.Second,
 		measure: measure,
 	}
-	res, err := b.run(t.Context(), s, quiet{})
+	res, err := b.run(t.Context(), s, silent{})
 	return res, stats, err
 }
 
@@ -334,7 +329,7 @@ func TestInterrupt(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
-		got, err := b.run(ctx, scenarioOf(t, "contended"), quiet{})
+		got, err := b.run(ctx, scenarioOf(t, "contended"), silent{})
 		if err != nil {
 			t.Fatal(err)
 		}

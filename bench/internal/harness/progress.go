@@ -15,9 +15,9 @@ type progress interface {
 	follow(s Scenario, lock string, r *referee, total time.Duration) (ended func())
 }
 
-// screen is the standard error output. On a terminal its last line shows the progress; everything else that is written
+// A Screen is the standard error output. On a terminal its last line shows the progress; everything else that is written
 // goes above that line. Elsewhere there is no such line.
-type screen struct {
+type Screen struct {
 	w        io.Writer
 	terminal bool
 
@@ -25,8 +25,9 @@ type screen struct {
 	line string // on display
 }
 
-func newScreen(w io.Writer) *screen {
-	s := &screen{w: w}
+// NewScreen returns the screen that w is, if it is one.
+func NewScreen(w io.Writer) *Screen {
+	s := &Screen{w: w}
 	if f, ok := w.(*os.File); ok {
 		if info, err := f.Stat(); err == nil {
 			s.terminal = info.Mode()&os.ModeCharDevice != 0
@@ -38,7 +39,7 @@ func newScreen(w io.Writer) *screen {
 const eraseLine = "\r\x1b[K"
 
 // Write writes above the progress.
-func (s *screen) Write(p []byte) (int, error) {
+func (s *Screen) Write(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.line == "" {
@@ -48,27 +49,27 @@ func (s *screen) Write(p []byte) (int, error) {
 	return len(p), err
 }
 
-// show replaces the progress. Errors are of no interest: it is gone in a moment anyway.
-func (s *screen) show(line string) {
+// Show replaces the progress. Errors are of no interest: it is gone in a moment anyway.
+func (s *Screen) Show(line string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.line = line
 	fmt.Fprint(s.w, eraseLine, line)
 }
 
-func (s *screen) follow(sc Scenario, lock string, r *referee, total time.Duration) (ended func()) {
+func (s *Screen) follow(sc Scenario, lock string, r *referee, total time.Duration) (ended func()) {
 	if !s.terminal {
 		return func() {}
 	}
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(stopped)
-		defer s.show("")
+		defer s.Show("")
 		begun := time.Now()
 		tick := time.NewTicker(100 * time.Millisecond)
 		defer tick.Stop()
 		for {
-			s.show(bar(sc, lock, time.Since(begun), total, r.counted()))
+			s.Show(bar(sc, lock, time.Since(begun), total, r.counted()))
 			select {
 			case <-tick.C:
 			case <-stop:
@@ -82,10 +83,23 @@ func (s *screen) follow(sc Scenario, lock string, r *referee, total time.Duratio
 	}
 }
 
+// Bar draws how much of something is done.
+func Bar(done float64) string {
+	const width = 24
+	full := int(min(1, done) * width)
+	return "[" + strings.Repeat("#", full) + strings.Repeat(".", width-full) + "]"
+}
+
+// Terminal reports whether somebody sees the progress.
+func (s *Screen) Terminal() bool { return s.terminal }
+
+// silent shows no progress.
+type silent struct{}
+
+func (silent) follow(Scenario, string, *referee, time.Duration) func() { return func() {} }
+
 // bar is the line that shows the progress. What comes after the total time is the draining.
 func bar(s Scenario, lock string, passed, total time.Duration, acquisitions int64) string {
-	const width = 24
-	full := int(min(1, passed.Seconds()/total.Seconds()) * width)
 	text := fmt.Sprintf("%d acquisitions", acquisitions)
 	switch {
 	case passed >= total:
@@ -93,13 +107,13 @@ func bar(s Scenario, lock string, passed, total time.Duration, acquisitions int6
 	case acquisitions == 0:
 		text = "warming up"
 	}
-	return fmt.Sprintf("%-18s %-8s [%s%s] %3.0f/%.0f s  %s", s.Name, lock,
-		strings.Repeat("#", full), strings.Repeat(".", width-full), min(passed, total).Seconds(), total.Seconds(), text)
+	return fmt.Sprintf("%-18s %-10s %s %3.0f/%.0f s  %s", s.Name, lock, Bar(passed.Seconds()/total.Seconds()),
+		min(passed, total).Seconds(), total.Seconds(), text)
 }
 
-// newLogger returns a logger for the lock under test: of what an operator would want to know, which in a benchmark is
+// NewLogger returns a logger for the lock under test: of what an operator would want to know, which in a benchmark is
 // always a finding, or of each step.
-func newLogger(w io.Writer, verbose bool) *slog.Logger {
+func NewLogger(w io.Writer, verbose bool) *slog.Logger {
 	level := slog.LevelWarn
 	if verbose {
 		level = slog.LevelDebug
