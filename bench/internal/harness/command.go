@@ -70,6 +70,9 @@ func (c Command) Main(ctx context.Context, args []string, stdout, stderr io.Writ
 			return code
 		}
 	}
+	if len(args) > 0 && args[0] == "scale" {
+		return scaleMain(ctx, args[1:], stdout, stderr)
+	}
 	complain := func(code int, err error) int {
 		fmt.Fprintf(stderr, "bench: %v\n", err)
 		return code
@@ -298,7 +301,9 @@ func Machine() string {
 
 func (c Command) usage(w io.Writer, f *flag.FlagSet) {
 	var b strings.Builder
-	fmt.Fprintf(&b, `Usage: %s [flags]
+	fmt.Fprintf(&b, `Usage: %[1]s [flags]
+       %[1]s scale [flags]       what 10,000 leases and 10,000 waiters cost one process
+       go run ./bench report [flags]      all of it, side by side with other locks, as a page with pictures
 
 Measures locks kept in a bucket, by default in a simulated one: no account, no network, about a minute.
 

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -297,6 +298,119 @@ func TestReferee(t *testing.T) {
 	}
 }
 
+// What fails where a program would try again, and what an Unlock finds lost, is counted and goes on.
+func TestFailuresAreCounted(t *testing.T) {
+	for _, failure := range []error{ErrLost, ErrAgain} {
+		synctest.Test(t, func(t *testing.T) {
+			got, _, err := virtual(t, &fake{step: 1, fail: failure}, scenarioOf(t, "contended"), gcstest.Model{}, gcstest.BucketConfig{}, 10*time.Second)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if lost := *got.Lost > 0; lost != (failure == ErrLost) {
+				t.Errorf("%v: %d lost", failure, *got.Lost)
+			}
+			if failed := *got.Failed > 0; failed != (failure == ErrAgain) {
+				t.Errorf("%v: %d failed", failure, *got.Failed)
+			}
+		})
+	}
+}
+
+// Those who share are no overlap as long as there is room; those who want all of it want it for themselves.
+func TestRefereeKnowsShares(t *testing.T) {
+	tests := []struct {
+		name     string
+		scenario Scenario
+		inside   []int // players, in order
+		overlaps int64
+	}{
+		{"permits", Scenario{Procs: 5, Goroutines: 1, Kind: Semaphore, Capacity: 3}, []int{0, 1, 2}, 0},
+		{"one permit too many", Scenario{Procs: 5, Goroutines: 1, Kind: Semaphore, Capacity: 3}, []int{0, 1, 2, 3}, 1},
+		{"readers", Scenario{Procs: 5, Goroutines: 1, Kind: RWMutex, Writers: 1}, []int{1, 2, 3, 4}, 0},
+		{"a writer among readers", Scenario{Procs: 5, Goroutines: 1, Kind: RWMutex, Writers: 1}, []int{1, 0}, 1},
+		{"a reader beside the writer", Scenario{Procs: 5, Goroutines: 1, Kind: RWMutex, Writers: 1}, []int{0, 1}, 1},
+		{"writers", Scenario{Procs: 5, Goroutines: 1, Kind: RWMutex, Writers: 2}, []int{0, 1}, 1},
+	}
+	for _, test := range tests {
+		r := newReferee(test.scenario, time.Now(), func() Usage { return Usage{} })
+		for _, i := range test.inside {
+			r.waits(i)
+			r.enters(i, 0)
+		}
+		if r.overlaps != test.overlaps {
+			t.Errorf("%s: %d overlaps, want %d", test.name, r.overlaps, test.overlaps)
+		}
+	}
+}
+
+// A holder that vanishes costs the others what its lease says.
+func TestCrash(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		got, _, err := virtual(t, tickets{log: slog.New(slog.DiscardHandler)}, scenarioOf(t, "crash"), model, gcstest.BucketConfig{}, time.Minute)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if *got.Crashes < 2 || *got.RecoveryP50 < 9_000 || *got.RecoveryMax > 12_000 || got.Broken() {
+			t.Errorf("%d crashes, recovered in %v to %v ms, %d overlaps", *got.Crashes, *got.RecoveryP50, *got.RecoveryMax, *got.Overlaps)
+		}
+	})
+}
+
+// What a lock does not have is no failure, and has no numbers.
+func TestUnsupported(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		got, _, err := virtual(t, oneObject{log: slog.New(slog.DiscardHandler)}, scenarioOf(t, "semaphore"), model, gcstest.BucketConfig{}, time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !got.Unsupported || got.PerSecond != nil || got.Overlaps != nil {
+			t.Errorf("result %+v", got)
+		}
+	})
+}
+
+// oncer does the work once, or for everybody who asks.
+type oncer struct {
+	*fake
+	mu    sync.Mutex
+	done  map[string]bool
+	twice bool
+}
+
+func (o *oncer) Client(context.Context, Setup) (Client, error) { return o, nil }
+func (o *oncer) Locker(Want) (Locker, error)                   { return o, nil }
+
+func (o *oncer) Once(ctx context.Context, name string, f func(context.Context) error) error {
+	for !o.mu.TryLock() { // which a bubble can wait for
+		time.Sleep(time.Millisecond)
+	}
+	defer o.mu.Unlock()
+	if o.done[name] && !o.twice {
+		return nil
+	}
+	err := f(ctx)
+	o.done[name] = err == nil
+	return err
+}
+
+// Work that is done twice is found out.
+func TestStorm(t *testing.T) {
+	for _, twice := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			s := scenarioOf(t, "once")
+			s.Procs = 5
+			o := &oncer{fake: new(fake), done: make(map[string]bool), twice: twice}
+			got, _, err := virtual(t, o, s, gcstest.Model{}, gcstest.BucketConfig{}, 10*time.Second)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if (*got.Overlaps > 0) != twice || *got.Acquisitions < 20 {
+				t.Errorf("twice %v: %d times done again, %d acquisitions", twice, *got.Overlaps, *got.Acquisitions)
+			}
+		})
+	}
+}
+
 // A Lock that fails ends the run with its error, instead of being tried for ever.
 func TestLockFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -411,6 +525,47 @@ func TestCommand(t *testing.T) {
 	}
 }
 
+// Clients can be processes, of which one can be killed.
+func TestProcesses(t *testing.T) {
+	args := []string{"-scenario", "contended,crash,semaphore", "-procs", "3", "-hold", "1ms", "-median", "1ms", "-p99", "2ms", "-duration", "300ms", "-exec", "-json"}
+	var out, errs bytes.Buffer
+	if code := ours.Main(t.Context(), args, &out, &errs); code != exitOK || errs.Len() > 0 {
+		t.Fatalf("exit code %d\n%s", code, &errs)
+	}
+	for i, line := range strings.Split(strings.TrimSpace(out.String()), "\n") {
+		var got Result
+		if err := json.Unmarshal([]byte(line), &got); err != nil {
+			t.Fatal(err)
+		}
+		if killed := got.Crashes != nil && *got.Crashes > 0; killed != (i == 1) {
+			t.Errorf("crashes %v in %s", got.Crashes, line)
+		}
+		if i != 1 && (*got.Acquisitions == 0 || *got.ClassA+*got.ClassB+*got.Free == 0) {
+			t.Errorf("nothing was measured: %s", line)
+		}
+	}
+}
+
+// What many leases cost is measured in a process of its own.
+func TestScale(t *testing.T) {
+	var out, errs bytes.Buffer
+	args := []string{"scale", "-leases", "10", "-names", "3", "-watch", "100ms", "-json"}
+	if code := ours.Main(t.Context(), args, &out, &errs); code != exitOK || errs.Len() > 0 {
+		t.Fatalf("exit code %d\n%s", code, &errs)
+	}
+	if n := strings.Count(out.String(), "\n"); n != 3 {
+		t.Errorf("%d lines, want 3:\n%s", n, &out)
+	}
+}
+
+// TestMain lets the test program be a client.
+func TestMain(m *testing.M) {
+	if code, is := Child(Ours(slog.Default()), os.Stdin, os.Stdout); is {
+		os.Exit(code)
+	}
+	os.Exit(m.Run())
+}
+
 func TestCommandLine(t *testing.T) {
 	tests := []struct {
 		args string
@@ -426,6 +581,10 @@ func TestCommandLine(t *testing.T) {
 		{"-rate -1", exitUsage, "-rate"},
 		{"-bucket my-bucket", exitUsage, "gs://"},
 		{"-bucket gs://my-bucket -median 1ms", exitUsage, "-median"},
+		{"-bucket gs://my-bucket -scenario slow", exitUsage, "slow"},
+		{"-bucket gs://my-bucket", exitUsage, "at most $"},
+		{"-lock nonsense", exitUsage, "nonsense"},
+		{"-procs x", exitUsage, "-procs"},
 		{"-frobnicate", exitUsage, "frobnicate"},
 		{"more", exitUsage, "more"},
 	}

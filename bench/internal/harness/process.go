@@ -275,15 +275,17 @@ func (r *remote) lose() {
 // Child reports whether this process is to be a client of one of the locks; it then is one until it is told to end, and
 // code is its exit code.
 func Child(locks []Lock, stdin io.Reader, stdout io.Writer) (code int, is bool) {
-	text, is := os.LookupEnv(childEnv)
-	if !is {
-		return 0, false
+	var err error
+	if url, scales := os.LookupEnv(scaleEnv); scales {
+		is, err = true, scaleChild(url, stdin, stdout)
+	} else if text, lives := os.LookupEnv(childEnv); lives {
+		is, err = true, child(text, locks, stdin, stdout)
 	}
-	if err := child(text, locks, stdin, stdout); err != nil {
+	if err != nil {
 		fmt.Fprintf(os.Stderr, "bench: client %d: %v\n", os.Getpid(), err)
 		return exitFailed, true
 	}
-	return exitOK, true
+	return exitOK, is
 }
 
 func child(text string, locks []Lock, stdin io.Reader, stdout io.Writer) error {
