@@ -3,10 +3,13 @@ package main
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"gonum.org/v1/gonum/stat"
 
 	"github.com/gcsync/gcsync/bench/internal/harness"
 )
@@ -19,13 +22,7 @@ var shownInDocs = []string{"throughput", "handoff", "worst-wait", "fairness", "d
 
 // document writes the figures and the pictures of the documents below root.
 func (r *report) document(root string) error {
-	blocks := map[string]string{
-		"where":     r.where(),
-		"claims":    r.claimTable(),
-		"costs":     r.costs(),
-		"contended": r.table("contended"),
-		"scenarios": r.scenarioTables(),
-	}
+	blocks := r.blocks()
 	for _, name := range []string{"README.md", filepath.Join("docs", "performance.md")} {
 		path := filepath.Join(root, name)
 		text, err := os.ReadFile(path)
@@ -52,6 +49,19 @@ func (r *report) document(root string) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+func (r *report) blocks() map[string]string {
+	return map[string]string{
+		"where":     r.where(),
+		"claims":    r.claimTable(),
+		"costs":     r.costs(),
+		"contended": r.table("contended"),
+		"scenarios": r.scenarioTables(),
+		"client":    r.client,
+		"growth":    r.growth(),
+		"scale":     harness.ScaleTable(r.scale),
+	}
 }
 
 // fill puts the blocks between their marks. Each mark must have its end; a block without a mark is not shown there.
@@ -143,5 +153,34 @@ func (r *report) scenarioTables() string {
 			fmt.Fprintf(&b, "### %s\n%s\n\n%s\n", s.Name, strings.ToUpper(s.About[:1])+s.About[1:], r.table(s.Name))
 		}
 	}
+	return b.String()
+}
+
+// growth is how what gcsync costs grows with the number of clients.
+func (r *report) growth() string {
+	var b strings.Builder
+	b.WriteString("| clients | acquisitions/s | requests per acquisition | of class A | of class B | $ per million | longest wait, s |\n|---|---|---|---|---|---|---|\n")
+	results := r.sweep(ours)
+	for _, res := range results {
+		fmt.Fprintf(&b, "| %d | %s | %s | %s | %s | %s | %s |\n", res.Procs, format(res.PerSecond, 2), format(requests(res), 1),
+			format(res.ClassA, 2), format(res.ClassB, 1), format(res.USD, 2), format(seconds(res.WaitMax), 1))
+	}
+	exponent := func(y func(*harness.Result) *float64) string {
+		var x, logs []float64
+		for _, res := range results {
+			if v := y(res); res.Procs >= 2 && v != nil && *v > 0 { // alone, the lock is kept and costs nothing
+				x, logs = append(x, math.Log(float64(res.Procs))), append(logs, math.Log(*v))
+			}
+		}
+		if len(x) < 2 {
+			return "-"
+		}
+		_, slope := stat.LinearRegression(x, logs, nil, false)
+		return fmt.Sprintf("%.2f", slope)
+	}
+	fmt.Fprintf(&b, "| exponent, from 2 clients on | %s | %s | %s | %s | %s | %s |\n",
+		exponent(func(r *harness.Result) *float64 { return r.PerSecond }), exponent(requests),
+		exponent(func(r *harness.Result) *float64 { return r.ClassA }), exponent(func(r *harness.Result) *float64 { return r.ClassB }),
+		exponent(func(r *harness.Result) *float64 { return r.USD }), exponent(worstWait))
 	return b.String()
 }

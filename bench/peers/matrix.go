@@ -41,7 +41,8 @@ func matrix(quick bool) []step {
 	}
 	for _, n := range clients {
 		contended.Procs, contended.Hold = n, sweepHold
-		add(contended, 15*time.Second, 30*time.Second, true)
+		turns := time.Duration(n) * 450 * time.Millisecond // three each, and who is fair can be told
+		add(contended, max(15*time.Second, turns), max(30*time.Second, turns), true)
 	}
 	for _, hold := range holds {
 		contended.Procs, contended.Hold = sweepAt, hold

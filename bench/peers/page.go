@@ -116,7 +116,7 @@ func (r *report) write(path string) error {
 	err = page.Execute(&text, map[string]any{
 		"Service": harness.Describe(service), "Machine": harness.Machine(), "When": r.begun.UTC().Format(time.DateTime + " MST"),
 		"Steps": len(measured), "All": len(r.steps),
-		"Claims": r.claims(), "Pictures": svgs, "Tables": r.sections(), "Heads": heads, "Problems": r.problem, "JSON": lines.String(),
+		"Claims": r.claims(), "Pictures": svgs, "Tables": r.sections(), "Heads": heads, "Problems": r.problem, "Scale": r.scale, "JSON": lines.String(),
 	})
 	if err != nil {
 		return err

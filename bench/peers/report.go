@@ -27,10 +27,16 @@ type report struct {
 	screen  *harness.Screen
 	begun   time.Time
 	problem []string
+	many    bool // leases and waiters as well
+	scale   []harness.ScaleFigure
+	client  string // what its own work takes, in a sentence
 
 	mu      sync.Mutex
 	results []*harness.Result
 }
+
+// scaleTakes is how long many leases and waiters take, roughly.
+const scaleTakes = 2 * time.Minute
 
 // makeReport is the command "report".
 func makeReport(ctx context.Context, args []string, stderr io.Writer) int {
@@ -76,7 +82,7 @@ func inRoot(path string) string {
 func newReport(stderr io.Writer, quick bool) *report {
 	screen := harness.NewScreen(stderr)
 	locks, _ := locks(slog.New(slog.NewTextHandler(screen, &slog.HandlerOptions{Level: slog.LevelWarn})))
-	return &report{steps: matrix(quick), locks: locks, screen: screen, begun: time.Now()}
+	return &report{steps: matrix(quick), locks: locks, screen: screen, begun: time.Now(), many: !quick}
 }
 
 // make measures and writes.
@@ -87,17 +93,31 @@ func (r *report) make(ctx context.Context, path string, docs bool) error {
 			total += s.takes(round)
 		}
 	}
+	if r.many {
+		total += scaleTakes
+	}
 	fmt.Fprintf(r.screen, "bench: %d scenarios, about %v\n", len(r.steps), total.Round(time.Minute))
 	for i, s := range r.steps {
 		for _, round := range s.rounds(r.locks) {
 			if ctx.Err() != nil {
 				break
 			}
-			ended := r.show(s, i, past, total)
+			ended := r.show(fmt.Sprintf("%d/%d %s, %d clients, %v", i+1, len(r.steps), s.scenario.Name, s.scenario.Procs, s.scenario.Hold), past, total)
 			r.round(ctx, s, round)
 			ended()
 			past += s.takes(round)
 		}
+		if err := r.write(path); err != nil {
+			return err
+		}
+	}
+	if r.many && ctx.Err() == nil {
+		ended := r.show(fmt.Sprintf("%d leases and waiters in one process", harness.DefaultScale.Leases), past, total)
+		var err error
+		if r.scale, err = harness.DefaultScale.Run(ctx); err != nil {
+			r.complain(fmt.Sprintf("scale: %v", err))
+		}
+		ended()
 		if err := r.write(path); err != nil {
 			return err
 		}
@@ -107,7 +127,15 @@ func (r *report) make(ctx context.Context, path string, docs bool) error {
 	}
 	fmt.Fprintf(r.screen, "bench: %s, after %v\n", path, time.Since(r.begun).Round(time.Second))
 	if docs {
-		return r.document(os.Getenv("GCSYNC_BENCH_ROOT"))
+		root := os.Getenv("GCSYNC_BENCH_ROOT")
+		if root == "" {
+			root = filepath.Join("..", "..")
+		}
+		var err error
+		if r.client, err = measureClient(ctx, root); err != nil {
+			return err
+		}
+		return r.document(root)
 	}
 	return nil
 }
@@ -144,8 +172,7 @@ func (r *report) complain(text string) {
 }
 
 // show draws the progress until the function that it returns is called. Where nobody watches a terminal, it says a line.
-func (r *report) show(s step, i int, past, total time.Duration) (ended func()) {
-	what := fmt.Sprintf("%d/%d %s, %d clients, %v", i+1, len(r.steps), s.scenario.Name, s.scenario.Procs, s.scenario.Hold)
+func (r *report) show(what string, past, total time.Duration) (ended func()) {
 	if !r.screen.Terminal() {
 		fmt.Fprintf(r.screen, "bench: %s; %v to go\n", what, (total - past).Round(time.Second))
 		return func() {}

@@ -138,6 +138,7 @@ func (s Scale) Run(ctx context.Context) (figures []ScaleFigure, err error) {
 	}
 	defer listener.Close()
 	var seen renewals
+	seen.reset()
 	server.Observe(seen.observe)
 
 	self, err := os.Executable()
