@@ -17,6 +17,7 @@ import (
 	"google.golang.org/api/iterator"
 
 	"github.com/gcsync/gcsync/internal/clock"
+	"github.com/gcsync/gcsync/internal/telemetry"
 )
 
 const (
@@ -60,6 +61,10 @@ type Store struct {
 	timeout time.Duration
 	clock   clock.Clock
 	usage   *counters
+
+	tally    *counters            // of this store alone; nil: nobody asks
+	tell     *telemetry.Telemetry // nil: nobody listens
+	throttle *throttle            // nil: nobody reads
 }
 
 // NewStore returns a store whose attempts each take no longer than timeout. The handle is used as it is: never
@@ -193,7 +198,7 @@ func (s *Store) attempt(ctx context.Context, op, name string, do func(context.Co
 	attrs, err := do(bounded)
 	received := s.clock.Now()
 	outcome, advice := Classify(op, err)
-	s.usage.count(op, outcome)
+	s.count(op, name, outcome, err)
 	if err != nil {
 		switch {
 		case ctx.Err() != nil:

@@ -78,14 +78,14 @@ func (s *Store) Resolve(ctx context.Context, name string, d Draft, unknown error
 				return Object{}, &Error{Op: opCreate, Bucket: s.bucket.BucketName(), Name: name, Outcome: Refused}
 			}
 			o.Sent = first
-			s.usage.resolved.Add(1)
+			s.resolved()
 			return o, nil
 		case Missing:
 			o, err = s.Create(ctx, name, d)
 			switch OutcomeOf(err) {
 			case Applied:
 				o.Sent = first
-				s.usage.resolved.Add(1)
+				s.resolved()
 				return o, nil
 			case Denied:
 				return Object{}, err
