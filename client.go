@@ -10,11 +10,14 @@ import (
 	"time"
 
 	"cloud.google.com/go/storage"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/gcsync/gcsync/internal/clock"
 	"github.com/gcsync/gcsync/internal/object"
 	"github.com/gcsync/gcsync/internal/queue"
 	"github.com/gcsync/gcsync/internal/tasks"
+	"github.com/gcsync/gcsync/internal/telemetry"
 	"github.com/gcsync/gcsync/lease"
 )
 
@@ -44,9 +47,20 @@ type Options struct {
 	// Backoff makes the pauses between retries. Default: [DefaultBackoff].
 	Backoff Backoff
 
-	// Logger is told of losses and of taking over from the dead, at level Warn, and of each step of the protocol at
-	// level Debug. It is called with locks held, and must not call the client. Default: [slog.Default].
+	// Logger is told of losses, of taking over from the dead, and that the service refuses requests because there are too
+	// many, at level Warn, and of each step of the protocol at level Debug. It is called with locks held, and must not
+	// call the client. Default: [slog.Default].
 	Logger *slog.Logger
+
+	// TracerProvider and MeterProvider are told what the client does, under the names that package tracing holds. They
+	// may be called with locks held, and must not call the client. Default: the global ones of package otel, also if they
+	// are set later; while nobody sets them, nothing is recorded.
+	TracerProvider trace.TracerProvider
+	MeterProvider  metric.MeterProvider
+
+	// Class is an attribute of all spans and metrics of the client, to tell groups of names apart where a time series
+	// for each name would be too many: "migrations", say. Default: none.
+	Class string
 
 	clock clock.Clock                      // tests put their own here
 	event func(e queue.Event, path string) // tests count what happens
@@ -90,8 +104,9 @@ func New(bucket *storage.BucketHandle, opts *Options) (*Client, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
+	tell := telemetry.New(o.TracerProvider, o.MeterProvider, o.Class)
 	c := &Client{
-		store:  object.NewStore(bucket, lease.RequestTimeout(o.Claim), o.clock),
+		store:  object.NewStore(bucket, lease.RequestTimeout(o.Claim), o.clock).Observed(tell, o.Logger),
 		tasks:  tasks.New(),
 		prefix: o.Prefix,
 	}
@@ -110,6 +125,8 @@ func New(bucket *storage.BucketHandle, opts *Options) (*Client, error) {
 		Backoff: o.Backoff.internal(),
 		Logger:  o.Logger,
 		Event:   o.event,
+
+		Telemetry: tell,
 	})
 	c.terms = lease.Terms{
 		Store:   c.store,

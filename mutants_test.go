@@ -91,8 +91,8 @@ var mutants = []mutant{
 	{
 		name: "lease from the last attempt to create",
 		file: "internal/object/resolve.go",
-		old:  "\t\t\to.Sent = first\n\t\t\ts.usage.resolved.Add(1)\n\t\t\treturn o, nil\n\t\tcase Missing:",
-		new:  "\t\t\ts.usage.resolved.Add(1)\n\t\t\treturn o, nil\n\t\tcase Missing:",
+		old:  "\t\t\to.Sent = first\n\t\t\ts.resolved()\n\t\t\treturn o, nil\n\t\tcase Missing:",
+		new:  "\t\t\ts.resolved()\n\t\t\treturn o, nil\n\t\tcase Missing:",
 		run:  "TestLeaseCountsFromTheFirstAttempt",
 	},
 	{

@@ -95,7 +95,7 @@ func (m *Mutex) Do(ctx context.Context, f func(ctx context.Context) error) (err 
 			err = errors.Join(err, failed)
 		}
 	}()
-	ctx, cancel := h.Lease().Context(ctx)
+	ctx, cancel := h.Context(ctx)
 	defer cancel()
 	return f(ctx)
 }

@@ -93,7 +93,7 @@ func (m *RWMutex) Do(ctx context.Context, f func(ctx context.Context) error) (er
 	if err != nil {
 		return err
 	}
-	return m.do(ctx, h.Lease(), h.Release, f)
+	return m.do(ctx, h, f)
 }
 
 // RDo runs f while it holds m for reading, as [Mutex.Do] does.
@@ -102,16 +102,22 @@ func (m *RWMutex) RDo(ctx context.Context, f func(ctx context.Context) error) er
 	if err != nil {
 		return err
 	}
-	return m.do(ctx, s.Lease(), s.Release, f)
+	return m.do(ctx, s, f)
 }
 
-func (m *RWMutex) do(ctx context.Context, l *lease.Lease, release func() error, f func(ctx context.Context) error) (err error) {
+// held is one side of a lock, held.
+type held interface {
+	Context(parent context.Context) (context.Context, context.CancelFunc)
+	Release() error
+}
+
+func (m *RWMutex) do(ctx context.Context, h held, f func(ctx context.Context) error) (err error) {
 	defer func() {
-		if failed := m.fail("unlock", release()); failed != nil {
+		if failed := m.fail("unlock", h.Release()); failed != nil {
 			err = errors.Join(err, failed)
 		}
 	}()
-	ctx, cancel := l.Context(ctx)
+	ctx, cancel := h.Context(ctx)
 	defer cancel()
 	return f(ctx)
 }

@@ -89,7 +89,7 @@ func (s *Semaphore) Do(ctx context.Context, n int64, f func(ctx context.Context)
 			err = errors.Join(err, failed)
 		}
 	}()
-	ctx, cancel := p.Context(ctx)
+	ctx, cancel := p.share.Context(ctx)
 	defer cancel()
 	return f(ctx)
 }

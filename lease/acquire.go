@@ -150,8 +150,8 @@ func (l *lock) hold(o object.Object, sig signature) *Held {
 			renewed := signature{owner: sig.owner, grant: sig.grant, write: nonce}
 			return map[string]string{keyExpires: seconds(l.ttl), keyOwner: renewed.String()}
 		},
-		Nonce: writeOf,
-		Lost:  func(err error) { l.logger.Warn("gcsync: lease lost", "object", l.url(), "error", err) },
+		Nonce:   writeOf,
+		Watcher: l,
 	}, Record{Name: l.name, Version: o.Version, Nonce: sig.write, From: o.Sent, Length: l.ttl})
 	granted := keeper.Grant(tokenOf(o))
 	if granted == nil {
@@ -159,6 +159,17 @@ func (l *lock) hold(o object.Object, sig signature) *Held {
 	}
 	return &Held{Lease: granted, lock: l, keeper: keeper, tasks: own, taken: o}
 }
+
+// Lost implements [Watcher].
+func (l *lock) Lost(err error) {
+	l.logger.Warn("gcsync: lease lost", "object", l.url(), "owner", l.owner, "error", err)
+}
+
+// Renewed implements [Watcher].
+func (l *lock) Renewed(int) {}
+
+// Failed implements [Watcher].
+func (l *lock) Failed(error) {}
 
 // stamp learns the service's time from an object written for the purpose. It does so once in a call at most, and only if
 // the answers do not tell the time and the caller will not stay for a whole lease.

@@ -11,6 +11,7 @@ import (
 	"github.com/gcsync/gcsync/internal/clock"
 	"github.com/gcsync/gcsync/internal/object"
 	"github.com/gcsync/gcsync/internal/tasks"
+	"github.com/gcsync/gcsync/tracing"
 )
 
 // A Record is the object that stands for a lease: whoever last wrote it holds it, for a length counted from the moment
@@ -32,9 +33,15 @@ type Keeping struct {
 	Fields  func(nonce string) map[string]string // the metadata that a renewal writes
 	Nonce   func(map[string]string) string       // the nonce of the write that the metadata came from
 
-	// Renewed and Lost, where set, hear of every renewal and of the loss. They must not call the keeper.
-	Renewed func(attempts int)
-	Lost    func(error)
+	Watcher Watcher                              // hears of what becomes of it; may be nil
+}
+
+// A Watcher hears of every renewal, of every attempt at one that did not succeed, and of the loss. It must not call the
+// keeper.
+type Watcher interface {
+	Renewed(attempts int)
+	Failed(err error)
+	Lost(err error)
 }
 
 // A Keeper keeps one record alive and tells the current [Lease] on it when it can no longer. It has two timers and, but
@@ -137,9 +144,9 @@ func (k *Keeper) check() {
 		return
 	}
 	if k.trouble != nil {
-		k.lose(fmt.Errorf("not renewed in time: %w", k.trouble))
+		k.lose(fmt.Errorf("%w: %w", errLate, k.trouble))
 	} else {
-		k.lose(errors.New("not renewed in time"))
+		k.lose(errLate)
 	}
 }
 
@@ -150,8 +157,8 @@ func (k *Keeper) lose(why error) {
 	}
 	err := fmt.Errorf("%s: %w: %w", k.how.Store.URL(k.rec.Name), ErrLost, why)
 	k.finish(err)
-	if k.how.Lost != nil {
-		k.how.Lost(err)
+	if k.how.Watcher != nil {
+		k.how.Watcher.Lost(err)
 	}
 }
 
@@ -213,8 +220,8 @@ func (k *Keeper) renew(ctx context.Context) {
 	for attempts := 1; ; attempts++ {
 		switch k.attempt(ctx) {
 		case renewed:
-			if k.how.Renewed != nil {
-				k.how.Renewed(attempts)
+			if k.how.Watcher != nil {
+				k.how.Watcher.Renewed(attempts)
 			}
 			return
 		case over:
@@ -270,12 +277,16 @@ func (k *Keeper) attempt(ctx context.Context) progress {
 		case object.Applied:
 			return k.reconcile(o)
 		case object.Missing:
-			return k.gone("the record was deleted")
+			return k.gone(errDeleted)
 		}
 	}
 	k.mu.Lock()
 	k.trouble = err
+	stopped := k.err != nil
 	k.mu.Unlock()
+	if k.how.Watcher != nil && !stopped {
+		k.how.Watcher.Failed(err)
+	}
 	return again // busy, indeterminate, denied: time is left until the deadline
 }
 
@@ -304,7 +315,7 @@ func (k *Keeper) reconcile(o object.Object) progress {
 	k.mu.Unlock()
 	switch {
 	case o.Gen != rec.Version.Gen:
-		return k.gone("the record was replaced")
+		return k.gone(errReplaced)
 	case mine:
 		return k.confirm(nonce, o.Version)
 	case nonce == rec.Nonce:
@@ -314,12 +325,33 @@ func (k *Keeper) reconcile(o object.Object) progress {
 		k.mu.Unlock()
 		return again
 	}
-	return k.gone("somebody else took it over")
+	return k.gone(errTaken)
 }
 
-func (k *Keeper) gone(why string) progress {
+func (k *Keeper) gone(why error) progress {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.lose(errors.New(why))
+	k.lose(why)
 	return over
+}
+
+// What ends a lease before its release.
+var (
+	errLate     = errors.New("not renewed in time")
+	errDeleted  = errors.New("the record was deleted")
+	errReplaced = errors.New("the record was replaced")
+	errTaken    = errors.New("somebody else took it over")
+)
+
+// LossReason tells in a word what ended a lease that was lost, for metrics.
+func LossReason(err error) string {
+	switch {
+	case errors.Is(err, errDeleted):
+		return tracing.Deleted
+	case errors.Is(err, errReplaced):
+		return tracing.Replaced
+	case errors.Is(err, errTaken):
+		return tracing.TakenOver
+	}
+	return tracing.NotRenewed
 }

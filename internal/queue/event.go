@@ -30,6 +30,8 @@ const (
 	Lost                         // the lease ended before its holder released it
 	Renewed                      // the lease was extended
 	RenewalRetried               // ... after more than one attempt
+	RenewalFailed                // an attempt to extend it did not succeed
+	Queued                       // there are others before our ticket
 	Orphaned                     // everybody who waited here for the ticket has left
 	GivenUp                      // marked our ticket as abandoned
 	WitnessLeft                  // wrote down that a silent holder was seen
@@ -54,7 +56,7 @@ var eventNames = [...]string{
 	"base remembered", "base probed", "probe missed", "base listed", "bootstrapped", "bootstrap undone",
 	"create refused", "create adopted", "ghost deleted", "expired unseen", "chain learned",
 	"claim expired", "ttl expired", "abandoned obeyed", "requeued", "granted",
-	"passed", "pass limit", "lingered", "linger cut", "released", "delete retried", "lost", "renewed", "renewal retried",
+	"passed", "pass limit", "lingered", "linger cut", "released", "delete retried", "lost", "renewed", "renewal retried", "renewal failed", "queued",
 	"orphaned", "given up", "witness left", "silence proven", "swept",
 	"registered", "admitted", "admission proven", "admission refused", "withdrawn",
 	"entry gone", "entry expired", "resized", "joined", "join refused",

@@ -40,10 +40,12 @@ func (w *wait) silence(ctx context.Context, o object.Object) (again bool, err er
 	default:
 		return false, nil
 	}
-	gone, err := w.l.remove(ctx, rec.Name, rec.Version)
+	gone, err := w.l.expire(ctx, death{
+		reason: deaths[event], event: event, n: rec.n + 1, object: &rec.Object, own: w.owner(rec),
+		lease: rec.lease(), silent: w.l.now().Since(s.since),
+	})
 	switch {
 	case gone:
-		w.l.event(event, rec.n+1, "previous owner", w.holder(s), "silent for", w.l.now().Since(s.since))
 		w.advance(rec.n+1, w.l.now())
 		return true, nil
 	case err == nil: // the version has changed: read again
@@ -76,6 +78,9 @@ func (w *wait) see(rec *record) *sighting {
 	w.seen = s
 	w.l.mu.Lock()
 	w.l.sighting = *s
+	if rec.renewal != "" && rec.n == w.t.n-2 {
+		w.l.story.renewed = rec
+	}
 	w.l.mu.Unlock()
 	return s
 }
@@ -129,9 +134,12 @@ func (w *wait) due(s *sighting) bool {
 	return w.l.now().Since(s.since) >= w.patience(s)
 }
 
-// holder names the one whom the baton speaks for, as far as known.
-func (w *wait) holder(s *sighting) string {
-	return s.rec.Metadata[keyOwner]
+// owner returns what the one whom the baton speaks for wrote of itself, if that is known: its ticket is our baton then.
+func (w *wait) owner(head *record) map[string]string {
+	if w.t.baton.n == head.n+1 {
+		return w.t.baton.Metadata
+	}
+	return nil
 }
 
 // forget ends the wait: what was seen at the head is no longer watched.

@@ -7,7 +7,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gcsync/gcsync/internal/telemetry"
 	"github.com/gcsync/gcsync/lease"
+	"github.com/gcsync/gcsync/tracing"
 )
 
 // ErrNotHeld says that a release was asked for a name that nobody in this process holds.
@@ -31,7 +33,9 @@ type Gate struct {
 
 // waiter is one goroutine in the local queue.
 type waiter struct {
-	left  func()        // for the hold
+	left  func() // for the hold
+	call  *telemetry.Call
+	ahead int           // how many were here before
 	ready chan struct{} // closed when hold or err is set
 	hold  *Hold
 	err   error
@@ -42,13 +46,19 @@ type Hold struct {
 	gate  *Gate
 	lease *lease.Lease
 	left  func() // tells the queue that the gate is no longer needed for this turn
+	told  *telemetry.Hold
 }
 
 // Lease is what the holder may believe.
 func (h *Hold) Lease() *lease.Lease { return h.lease }
 
+// Context returns a copy of parent for the code that runs under the hold: that of the lease, with the span of the hold.
+func (h *Hold) Context(parent context.Context) (context.Context, context.CancelFunc) {
+	return h.lease.Context(h.told.Inside(parent))
+}
+
 // acquire is Queue.Acquire.
-func (g *Gate) acquire(ctx context.Context, left func()) (*Hold, error) {
+func (g *Gate) acquire(ctx context.Context, left func(), call *telemetry.Call) (*Hold, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
@@ -57,13 +67,13 @@ func (g *Gate) acquire(ctx context.Context, left func()) (*Hold, error) {
 		defer g.mu.Unlock()
 		return nil, g.closed
 	}
-	w := &waiter{left: left, ready: make(chan struct{})}
+	w := &waiter{left: left, call: call, ahead: g.crowd(), ready: make(chan struct{})}
 	place := g.waiters.PushBack(w)
 	if ctx.Done() == nil && g.waiters.Len() == 1 && g.tenure == nil && !g.queuing && g.holder == nil {
 		// We cannot leave before the ticket is the head, so we may as well see to it ourselves.
 		g.queuing = true
 		g.mu.Unlock()
-		if !g.l.cfg.Tasks.Do(func(context.Context) { g.seek(nil) }) {
+		if !g.l.cfg.Tasks.Do(func(context.Context) { g.seek(nil, call) }) {
 			g.mu.Lock()
 			g.queuing = false
 			g.fail(g.closed)
@@ -97,6 +107,7 @@ func (g *Gate) acquire(ctx context.Context, left func()) (*Hold, error) {
 		}
 	default:
 		g.waiters.Remove(place)
+		g.explain(call, w.ahead)
 		if g.queuing && g.waiters.Len() == 0 {
 			g.l.event(Orphaned, none)
 			g.l.testify()
@@ -122,7 +133,7 @@ func (g *Gate) proceed() {
 			continue
 		}
 		w := g.waiters.Remove(g.waiters.Front()).(*waiter)
-		w.hold = g.begin(granted, w.left)
+		w.hold = g.begin(granted, w.left, w.call, w.ahead)
 		close(w.ready)
 		if g.waiters.Len() > 0 {
 			g.tenure.watch()
@@ -131,11 +142,16 @@ func (g *Gate) proceed() {
 }
 
 // begin makes the lease the current turn. g.mu is held.
-func (g *Gate) begin(granted *lease.Lease, left func()) *Hold {
+func (g *Gate) begin(granted *lease.Lease, left func(), call *telemetry.Call, ahead int) *Hold {
 	if g.tenure.passes > 1 {
 		g.l.event(Passed, none)
+		g.l.cfg.Telemetry.HandedOff(g.l.kind, tracing.Local)
+	} else {
+		g.l.inherits()
 	}
-	g.holder = &Hold{gate: g, lease: granted, left: left}
+	g.explain(call, ahead)
+	g.holder = &Hold{gate: g, lease: granted, left: left, told: call.Hold(granted.Token())}
+	g.tenure.told.begins(granted.Token(), g.holder.told)
 	g.pace.step(g.l.now())
 	if g.busy() {
 		g.tenure.watch()
@@ -146,15 +162,20 @@ func (g *Gate) begin(granted *lease.Lease, left func()) *Hold {
 // queue gets a ticket to the head, in the background. g.mu is held.
 func (g *Gate) queue(t *ticket) {
 	g.queuing = true
-	if !g.l.cfg.Tasks.Go(func(context.Context) { g.seek(t) }) {
+	var call *telemetry.Call
+	if first := g.waiters.Front(); first != nil {
+		call = first.Value.(*waiter).call
+	}
+	if !g.l.cfg.Tasks.Go(func(context.Context) { g.seek(t, call) }) {
 		g.queuing = false
 		g.fail(g.closed)
 	}
 }
 
-// seek gets a ticket to the head and grants the first turn on it.
-func (g *Gate) seek(t *ticket) {
-	tn, err := g.l.take(g.l.cfg.Waiting, t)
+// seek gets a ticket to the head, for a call, and grants the first turn on it.
+func (g *Gate) seek(t *ticket, call *telemetry.Call) {
+	g.l.begins(call)
+	tn, err := g.l.take(call.Under(g.l.cfg.Waiting), t)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.queuing = false
@@ -176,7 +197,7 @@ func (g *Gate) install(tn *tenure) {
 }
 
 // try is Queue.Try.
-func (g *Gate) try(ctx context.Context, left func()) (*Hold, error) {
+func (g *Gate) try(ctx context.Context, left func(), call *telemetry.Call) (*Hold, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
@@ -190,7 +211,7 @@ func (g *Gate) try(ctx context.Context, left func()) (*Hold, error) {
 	case g.tenure != nil: // lingering
 		g.stopLinger()
 		if granted := g.tenure.grant(); granted != nil {
-			return g.begin(granted, left), nil
+			return g.begin(granted, left, call, 0), nil
 		}
 		g.giveUp(lease.ErrLost)
 	}
@@ -201,7 +222,8 @@ func (g *Gate) try(ctx context.Context, left func()) (*Hold, error) {
 	done := make(chan struct{})
 	g.queuing = true
 	if !g.l.cfg.Tasks.Go(func(context.Context) {
-		tn, behind, err := g.l.try(g.l.cfg.Waiting)
+		g.l.begins(call)
+		tn, behind, err := g.l.try(call.Under(g.l.cfg.Waiting))
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		defer close(done)
@@ -214,7 +236,7 @@ func (g *Gate) try(ctx context.Context, left func()) (*Hold, error) {
 			g.install(tn)
 			if !gone && g.closed == nil {
 				if granted := tn.grant(); granted != nil {
-					got = g.begin(granted, left)
+					got = g.begin(granted, left, call, 0)
 				}
 			}
 			if got == nil && g.waiters.Len() == 0 {
@@ -264,6 +286,7 @@ func (g *Gate) shut(cause error) {
 	g.fail(cause)
 	g.holder = nil
 	if g.tenure != nil {
+		g.tenure.told.over(tracing.Closed, nil)
 		g.giveUp(cause)
 	}
 }

@@ -36,6 +36,7 @@ func (h *Hold) Release() error {
 // end ends the turn of the holder: passes on, lingers, or drops the tenure, which is then the caller's to release. It
 // returns the error of a lease that was lost before. g.mu is held. The decision and the end of belief are one step.
 func (g *Gate) end() (dropped *tenure, lost error) {
+	h := g.holder
 	g.holder = nil
 	t := g.tenure
 	if lost = t.keeper.Retire(); lost != nil {
@@ -43,6 +44,7 @@ func (g *Gate) end() (dropped *tenure, lost error) {
 		g.proceed()
 		return nil, lost
 	}
+	t.told.ends(h.told)
 	switch {
 	case g.waiters.Len() > 0 && t.mayPass():
 	case g.waiters.Len() > 0:

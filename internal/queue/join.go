@@ -6,6 +6,7 @@ import (
 
 	"github.com/gcsync/gcsync/internal/clock"
 	"github.com/gcsync/gcsync/internal/object"
+	"github.com/gcsync/gcsync/internal/telemetry"
 )
 
 // The readers of one process share one entry in the registry. Whoever comes while the process has it joins without a
@@ -16,7 +17,7 @@ import (
 const joinTime = 100 * time.Millisecond
 
 // join shares the latest permit of this process if that is open; otherwise it returns nil.
-func (p *Pool) join(ctx context.Context, left func()) (*Share, error) {
+func (p *Pool) join(ctx context.Context, left func(), call *telemetry.Call) (*Share, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
@@ -36,7 +37,8 @@ func (p *Pool) join(ctx context.Context, left func()) (*Share, error) {
 		}
 		if arrived.Since(of.asked) < joinTime {
 			p.l.event(Joined, none)
-			return p.share(of, left), nil
+			p.explain(call, true, 0)
+			return p.share(of, left, call), nil
 		}
 		checked := p.check(of)
 		p.mu.Unlock()

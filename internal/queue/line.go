@@ -9,6 +9,7 @@ import (
 	"github.com/gcsync/gcsync/internal/clock"
 	"github.com/gcsync/gcsync/internal/object"
 	"github.com/gcsync/gcsync/internal/tasks"
+	"github.com/gcsync/gcsync/internal/telemetry"
 )
 
 // Config is what all queues of one client have in common.
@@ -25,6 +26,8 @@ type Config struct {
 	Backoff func() object.Backoff
 	Logger  *slog.Logger
 	Event   func(Event, string) // told of every branch of the protocol that was taken; nil in production
+
+	Telemetry *telemetry.Telemetry
 }
 
 // line is the queue of one name as this process sees it: the protocol, without the process's own goroutines, of which
@@ -35,7 +38,8 @@ type line struct {
 	store *object.Store
 	path  Path
 	kind  string
-	slots slots // of a semaphore, as its clients here were made
+	about telemetry.Subject // of what is told
+	slots slots             // of a semaphore, as its clients here were made
 
 	writes bool // for the writers of a lock that has readers, too: they are in only when nobody else is
 
@@ -50,6 +54,7 @@ type line struct {
 	sighting sighting      // what we last saw at the head
 	suspect  *suspicion    // the holder that our last try found in its way
 
+	story     story
 	testified ref // the generation and metageneration of which we last left a witness
 }
 

@@ -6,7 +6,9 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/gcsync/gcsync/internal/telemetry"
 	"github.com/gcsync/gcsync/lease"
+	"github.com/gcsync/gcsync/tracing"
 )
 
 // A Pool is one name in one process, for what several may hold at once: a semaphore, or the readers of a lock. Goroutines
@@ -30,7 +32,9 @@ type Pool struct {
 // applicant is one goroutine in the local queue.
 type applicant struct {
 	demand
-	left  func()        // for the share
+	left  func() // for the share
+	call  *telemetry.Call
+	ahead int           // how many were here before
 	ready chan struct{} // closed when share or err is set, or the limit is changed
 	share *Share
 	err   error
@@ -42,14 +46,20 @@ type Share struct {
 	permit *permit
 	left   func()
 	back   bool
+	told   *telemetry.Hold
 }
 
 // Lease is what the holder may believe.
 func (s *Share) Lease() *lease.Lease { return s.permit.lease }
 
+// Context is that of [Hold.Context].
+func (s *Share) Context(parent context.Context) (context.Context, context.CancelFunc) {
+	return s.permit.lease.Context(s.told.Inside(parent))
+}
+
 // acquire waits until there is room for d. A demand to resize is answered by nil.
-func (p *Pool) acquire(ctx context.Context, d demand, left func()) (*Share, error) {
-	if s, err := p.join(ctx, left); s != nil || err != nil {
+func (p *Pool) acquire(ctx context.Context, d demand, left func(), call *telemetry.Call) (*Share, error) {
+	if s, err := p.join(ctx, left, call); s != nil || err != nil {
 		return s, err
 	}
 	if err := p.l.possible(ctx, d); err != nil {
@@ -60,7 +70,7 @@ func (p *Pool) acquire(ctx context.Context, d demand, left func()) (*Share, erro
 		defer p.mu.Unlock()
 		return nil, p.closed
 	}
-	a := &applicant{demand: d, left: left, ready: make(chan struct{})}
+	a := &applicant{demand: d, left: left, call: call, ahead: p.waiters.Len(), ready: make(chan struct{})}
 	place := p.waiters.PushBack(a)
 	p.proceed()
 	p.mu.Unlock()
@@ -84,6 +94,7 @@ func (p *Pool) acquire(ctx context.Context, d demand, left func()) (*Share, erro
 		}
 	default:
 		p.waiters.Remove(place)
+		p.explain(call, false, a.ahead)
 		if p.seeking && p.giveUp != nil && p.first() != p.wanted {
 			p.l.event(Orphaned, none)
 			p.l.testify()
@@ -107,10 +118,10 @@ func (p *Pool) proceed() {
 	if p.waiters.Len() == 0 || p.seeking || p.closed != nil {
 		return
 	}
-	d := p.first()
-	ctx, giveUp := context.WithCancel(p.l.cfg.Waiting)
+	d, call := p.first(), p.waiters.Front().Value.(*applicant).call
+	ctx, giveUp := context.WithCancel(call.Under(p.l.cfg.Waiting))
 	p.wanted, p.giveUp = d, giveUp
-	if !p.seek(func() (*permit, error) { return p.l.admit(ctx, d) }, func(got *permit, err error) {
+	if !p.seek(call, func() (*permit, error) { return p.l.admit(ctx, d) }, func(got *permit, err error) {
 		defer giveUp()
 		switch {
 		case got != nil:
@@ -126,9 +137,10 @@ func (p *Pool) proceed() {
 	}
 }
 
-// seek has one ticket work for a permit, in the background, and done told what came of it. Both seek and done are called
-// with p.mu held. What nobody takes is released.
-func (p *Pool) seek(work func() (*permit, error), done func(*permit, error)) bool {
+// seek has one ticket work for a permit, for a call, in the background, and done told what came of it. Both seek and done
+// are called with p.mu held. What nobody takes is released.
+func (p *Pool) seek(call *telemetry.Call, work func() (*permit, error), done func(*permit, error)) bool {
+	p.l.begins(call)
 	p.seeking = p.l.cfg.Tasks.Go(func(context.Context) {
 		got, err := work()
 		p.mu.Lock()
@@ -150,25 +162,28 @@ func (p *Pool) seek(work func() (*permit, error), done func(*permit, error)) boo
 func (p *Pool) serve(got *permit) {
 	for p.closed == nil && p.first().weight == got.weight && (p.shared || got.shares == 0) {
 		a := p.waiters.Remove(p.waiters.Front()).(*applicant)
-		a.share = p.share(got, a.left)
+		p.explain(a.call, false, a.ahead)
+		a.share = p.share(got, a.left, a.call)
 		close(a.ready)
 	}
 }
 
 // share makes one more part of a permit. p.mu is held.
-func (p *Pool) share(of *permit, left func()) *Share {
+func (p *Pool) share(of *permit, left func(), call *telemetry.Call) *Share {
 	if of.rest != nil {
 		of.rest()
 		of.rest = nil
 	}
 	of.shares++
 	p.pace.step(p.l.now())
-	return &Share{pool: p, permit: of, left: left}
+	s := &Share{pool: p, permit: of, left: left, told: call.Hold(of.lease.Token())}
+	of.told.begins(of.lease.Token(), s.told)
+	return s
 }
 
 // try takes a permit for d if there is room at once; otherwise it returns nil.
-func (p *Pool) try(ctx context.Context, d demand, left func()) (*Share, error) {
-	if s, err := p.join(ctx, left); s != nil || err != nil {
+func (p *Pool) try(ctx context.Context, d demand, left func(), call *telemetry.Call) (*Share, error) {
+	if s, err := p.join(ctx, left, call); s != nil || err != nil {
 		return s, err
 	}
 	if err := p.l.possible(ctx, d); err != nil {
@@ -182,15 +197,16 @@ func (p *Pool) try(ctx context.Context, d demand, left func()) (*Share, error) {
 	case p.seeking || p.waiters.Len() > 0:
 		return nil, nil
 	}
-	a := &applicant{demand: d, left: left, ready: make(chan struct{})}
+	a := &applicant{demand: d, left: left, call: call, ready: make(chan struct{})}
 	gone := false // the caller, before it was answered
-	attempt, giveUp := context.WithCancel(p.l.cfg.Waiting)
+	attempt, giveUp := context.WithCancel(call.Under(p.l.cfg.Waiting))
 	defer giveUp()
-	if !p.seek(func() (*permit, error) { return p.l.tryAdmit(attempt, d) }, func(got *permit, err error) {
+	if !p.seek(call, func() (*permit, error) { return p.l.tryAdmit(attempt, d) }, func(got *permit, err error) {
 		defer close(a.ready)
 		switch {
 		case got != nil && p.closed == nil && !gone:
-			a.share = p.share(got, left)
+			p.explain(call, false, 0)
+			a.share = p.share(got, left, call)
 		case got != nil:
 			p.serve(got)
 		default:
@@ -251,6 +267,7 @@ func (s *Share) Release() error {
 func (p *Pool) giveBack(s *Share) *permit {
 	s.back = true
 	of := s.permit
+	of.told.ends(s.told)
 	if of.shares--; of.shares > 0 {
 		return nil
 	}
@@ -291,6 +308,7 @@ func (p *Pool) shut(cause error) {
 	p.parked = nil
 	for len(p.permits) > 0 {
 		of := p.permits[0]
+		of.told.over(tracing.Closed, nil)
 		of.keeper.Stop(cause)
 		p.drop(of).releaseLater()
 	}

@@ -17,30 +17,26 @@ type possession struct {
 	gen    int64
 	keeper *lease.Keeper
 	freed  func() // called when the object is gone; may be nil
+	told   *teller
 }
 
-// possess begins to keep the record of ticket n alive.
-func (l *line) possess(n int64, rec lease.Record) possession {
+// possess begins to keep the record of ticket n alive, whose object was made with the metadata.
+func (l *line) possess(n int64, rec lease.Record, metadata map[string]string) possession {
 	// A renewal must not shorten the lease: one whose answer is lost would bind the others' patience and not our belief.
 	ttl := max(l.cfg.TTL, rec.Length)
+	told := l.teller(n)
 	keeper := lease.Keep(lease.Keeping{
 		Store:   l.store,
 		Tasks:   l.cfg.Tasks,
 		TTL:     ttl,
 		Backoff: l.cfg.Backoff,
 		Fields: func(nonce string) map[string]string {
-			return map[string]string{keyRenewal: nonce, keyTTL: millis(ttl)}
+			return told.mark(map[string]string{keyRenewal: nonce, keyTTL: millis(ttl)}, metadata)
 		},
-		Nonce: func(md map[string]string) string { return md[keyRenewal] },
-		Renewed: func(attempts int) {
-			l.event(Renewed, n)
-			if attempts > 1 {
-				l.event(RenewalRetried, n, "attempts", attempts)
-			}
-		},
-		Lost: func(err error) { l.event(Lost, n, "error", err) },
+		Nonce:   func(md map[string]string) string { return md[keyRenewal] },
+		Watcher: told,
 	}, rec)
-	return possession{l: l, n: n, name: rec.Name, gen: rec.Version.Gen, keeper: keeper}
+	return possession{l: l, n: n, name: rec.Name, gen: rec.Version.Gen, keeper: keeper, told: told}
 }
 
 // release deletes the object of a possession whose belief was ended, here and now for as long as a request may take, and
@@ -72,13 +68,9 @@ func (p *possession) releaseLater() {
 // free deletes the object. It ends when that is done, or some time after the first attempt has failed; the lease frees
 // the name at the latest.
 func (p *possession) free(ctx context.Context, patience time.Duration) error {
-	v := object.Version{Gen: p.gen}
-	gone, err := p.l.remove(ctx, p.name, v)
-	if !gone && object.OutcomeOf(err) != object.Denied {
-		ctx, cancel := context.WithTimeout(ctx, patience)
-		defer cancel()
-		err = p.l.removeAll(ctx, p.name, v)
-	}
+	span := p.l.about.Release(p.told.under(ctx))
+	err := p.erase(ctx, patience)
+	p.told.released(span, err)
 	if err != nil {
 		return err
 	}
@@ -87,4 +79,15 @@ func (p *possession) free(ctx context.Context, patience time.Duration) error {
 		p.freed()
 	}
 	return nil
+}
+
+func (p *possession) erase(ctx context.Context, patience time.Duration) error {
+	v := object.Version{Gen: p.gen}
+	gone, err := p.l.remove(ctx, p.name, v)
+	if !gone && object.OutcomeOf(err) != object.Denied {
+		ctx, cancel := context.WithTimeout(ctx, patience)
+		defer cancel()
+		err = p.l.removeAll(ctx, p.name, v)
+	}
+	return err
 }

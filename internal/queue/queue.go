@@ -32,6 +32,7 @@ import (
 	"time"
 
 	"github.com/gcsync/gcsync/internal/clock"
+	"github.com/gcsync/gcsync/internal/telemetry"
 )
 
 // The kinds of names.
@@ -69,48 +70,60 @@ func New(cfg Config) *Queue { return &Queue{cfg: cfg, places: make(map[string]*p
 // waiting only. A call that fails leaves nothing held: what it had begun in the bucket is finished, or given to another
 // goroutine, in the background.
 func (q *Queue) Acquire(ctx context.Context, kind, name string) (*Hold, error) {
-	return turn(q, kind, name, 0, func(p *place, left func()) (*Hold, error) { return p.gate.acquire(ctx, left) })
+	return watch(ctx, q, kind, name, func(call *telemetry.Call) (*Hold, error) {
+		return turn(q, kind, name, 0, func(p *place, left func()) (*Hold, error) { return p.gate.acquire(ctx, left, call) })
+	})
 }
 
 // Try takes the turn on the lock name if nobody has it, here or elsewhere; otherwise it returns nil. ctx bounds the
 // call: when it ends first, what was begun is undone in the background.
 func (q *Queue) Try(ctx context.Context, kind, name string) (*Hold, error) {
-	return turn(q, kind, name, 0, func(p *place, left func()) (*Hold, error) { return p.gate.try(ctx, left) })
+	return watch(ctx, q, kind, name, func(call *telemetry.Call) (*Hold, error) {
+		return turn(q, kind, name, 0, func(p *place, left func()) (*Hold, error) { return p.gate.try(ctx, left, call) })
+	})
 }
 
 // Enter waits until weight slots are free on the semaphore name, which has so many. Apart from that it is like Acquire.
 func (q *Queue) Enter(ctx context.Context, name string, slots, weight int64) (*Share, error) {
-	return turn(q, Semaphore, name, slots, func(p *place, left func()) (*Share, error) {
-		return p.pool.acquire(ctx, demand{weight: weight}, left)
+	return watch(ctx, q, Semaphore, name, func(call *telemetry.Call) (*Share, error) {
+		return turn(q, Semaphore, name, slots, func(p *place, left func()) (*Share, error) {
+			return p.pool.acquire(ctx, demand{weight: weight}, left, call)
+		})
 	})
 }
 
 // TryEnter takes weight slots of the semaphore name if they are free and nobody waits; otherwise it returns nil.
 func (q *Queue) TryEnter(ctx context.Context, name string, slots, weight int64) (*Share, error) {
-	return turn(q, Semaphore, name, slots, func(p *place, left func()) (*Share, error) {
-		return p.pool.try(ctx, demand{weight: weight}, left)
+	return watch(ctx, q, Semaphore, name, func(call *telemetry.Call) (*Share, error) {
+		return turn(q, Semaphore, name, slots, func(p *place, left func()) (*Share, error) {
+			return p.pool.try(ctx, demand{weight: weight}, left, call)
+		})
 	})
 }
 
 // Resize changes how many slots the semaphore name has.
 func (q *Queue) Resize(ctx context.Context, name string, slots, limit int64) error {
 	_, err := turn(q, Semaphore, name, slots, func(p *place, left func()) (*Share, error) {
-		return p.pool.acquire(ctx, demand{resize: limit}, left)
+		return p.pool.acquire(ctx, demand{resize: limit}, left, nil)
 	})
 	return err
 }
 
 // Read waits until no writer holds the lock name, nor waits before the caller.
 func (q *Queue) Read(ctx context.Context, name string) (*Share, error) {
-	return turn(q, RWMutex, name, 0, func(p *place, left func()) (*Share, error) {
-		return p.pool.acquire(ctx, demand{weight: 1}, left)
+	return watch(ctx, q, RWMutex, name, func(call *telemetry.Call) (*Share, error) {
+		return turn(q, RWMutex, name, 0, func(p *place, left func()) (*Share, error) {
+			return p.pool.acquire(ctx, demand{weight: 1}, left, call)
+		})
 	})
 }
 
 // TryRead takes the reading side of the lock name if that needs no waiting; otherwise it returns nil.
 func (q *Queue) TryRead(ctx context.Context, name string) (*Share, error) {
-	return turn(q, RWMutex, name, 0, func(p *place, left func()) (*Share, error) {
-		return p.pool.try(ctx, demand{weight: 1}, left)
+	return watch(ctx, q, RWMutex, name, func(call *telemetry.Call) (*Share, error) {
+		return turn(q, RWMutex, name, 0, func(p *place, left func()) (*Share, error) {
+			return p.pool.try(ctx, demand{weight: 1}, left, call)
+		})
 	})
 }
 
@@ -225,7 +238,7 @@ func (q *Queue) enter(kind, name string, slots int64) (*place, error) {
 		if err != nil {
 			return nil, err
 		}
-		p = q.place(kind, path, slots)
+		p = q.place(kind, name, path, slots)
 		q.places[name] = p
 	case p.kind != kind:
 		return nil, &MismatchError{q.url(name), "the kind", p.kind, kind}
@@ -240,9 +253,12 @@ func (q *Queue) url(name string) string { return q.cfg.Store.URL(q.cfg.Prefix + 
 
 // place is what a name of the given kind needs. The two sides of a lock for readers and writers are like two processes to
 // each other.
-func (q *Queue) place(kind string, path Path, size int64) *place {
+func (q *Queue) place(kind, name string, path Path, size int64) *place {
 	line := func() *line {
-		return &line{cfg: &q.cfg, store: q.cfg.Store, path: path, kind: kind, slots: slots{size, size}, registry: new(registry)}
+		return &line{
+			cfg: &q.cfg, store: q.cfg.Store.Counted(), path: path, kind: kind, about: q.cfg.Telemetry.About(kind, name),
+			slots: slots{size, size}, registry: new(registry),
+		}
 	}
 	p := &place{kind: kind, slots: size}
 	if kind != Semaphore {

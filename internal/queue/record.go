@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/gcsync/gcsync/internal/object"
+	"github.com/gcsync/gcsync/internal/telemetry"
 	"github.com/gcsync/gcsync/lease"
 )
 
@@ -166,7 +167,7 @@ func (l *line) draft(base *record) object.Draft {
 
 // signed is the metadata that all our objects begin with.
 func (l *line) signed() map[string]string {
-	return map[string]string{
+	md := map[string]string{
 		keyNonce: object.NewNonce(),
 		keyOwner: l.cfg.Owner,
 		keyHost:  l.cfg.Host,
@@ -174,6 +175,8 @@ func (l *line) signed() map[string]string {
 		keyTTL:   millis(l.cfg.TTL),
 		keyClaim: millis(l.cfg.Claim),
 	}
+	telemetry.Inject(l.origin(), md)
+	return md
 }
 
 func decimal(n int64) string { return strconv.FormatInt(n, 10) }

@@ -106,7 +106,7 @@ func (l *line) permit(t *ticket, own *registration, sent clock.Instant) *permit 
 		Version: own.o.Version,
 		From:    sent,
 		Length:  l.cfg.Claim,
-	})}
+	}, own.o.Metadata)}
 	if p.lease = p.keeper.Grant(t.token(0)); p.lease == nil {
 		return nil
 	}

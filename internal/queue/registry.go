@@ -7,6 +7,7 @@ import (
 
 	"github.com/gcsync/gcsync/internal/clock"
 	"github.com/gcsync/gcsync/internal/object"
+	"github.com/gcsync/gcsync/tracing"
 )
 
 // What several may hold at once has a registry beside its queue: L/h/k is the entry of the holder who came with ticket k.
@@ -132,9 +133,10 @@ func (r *registry) list(ctx context.Context, l *line, t *ticket) error {
 		}
 		entries[n] = e
 	}
-	for n := range r.entries {
+	for n, e := range r.entries {
 		if entries[n] == nil {
 			l.event(EntryGone, n)
+			l.crowded(e)
 		}
 	}
 	r.below, r.entries = t.n, entries
@@ -191,6 +193,7 @@ func (r *registry) refresh(ctx context.Context, l *line, t *ticket, plain bool) 
 func (r *registry) gone(l *line, e *entry) {
 	delete(r.entries, e.n)
 	l.event(EntryGone, e.n)
+	l.crowded(e)
 }
 
 // bury removes the entries of those who are dead: who were silent for their lease under our eyes, or for twice as long by
@@ -200,16 +203,30 @@ func (r *registry) bury(ctx context.Context, l *line, t *ticket, staying bool) e
 		if e.Sent.Since(e.since) < e.lease() && !l.longGone(ctx, e, t, staying) {
 			continue
 		}
-		gone, err := l.remove(ctx, e.Name, e.Version)
+		gone, err := l.expire(ctx, death{
+			reason: e.silence(), event: EntryExpired, n: e.n, object: &e.Object, own: e.Metadata,
+			lease: e.lease(), silent: l.now().Since(e.since),
+		})
 		switch {
 		case gone:
 			delete(r.entries, e.n)
-			l.event(EntryExpired, e.n, "previous owner", e.Metadata[keyOwner], "silent for", l.now().Since(e.since))
+			l.crowded(e)
 		case object.OutcomeOf(err) == object.Denied:
 			return err
 		}
 	}
 	return nil
+}
+
+// silence is the reason for which a dead holder is removed, as package tracing calls it.
+func (e *entry) silence() string {
+	switch {
+	case e.Sent.Since(e.since) < e.lease():
+		return tracing.SilenceProven
+	case e.renewal == "":
+		return tracing.ClaimExpired
+	}
+	return tracing.TTLExpired
 }
 
 // longGone reports whether the service's clock proves that the holder of an entry was dead before the ticket t was made.
@@ -248,6 +265,7 @@ func (r *registry) room(ctx context.Context, l *line, t *ticket, wait bool, fits
 		if ok, err := fits(newest.slots.limit, r.sum()); ok || err != nil {
 			return err
 		}
+		l.crowded(nil)
 		if !wait && round == 1 {
 			return errNoRoom
 		}

@@ -38,6 +38,7 @@ func (l *line) take(ctx context.Context, t *ticket) (*tenure, error) {
 				return nil, err
 			}
 		}
+		l.drew(t)
 		err := l.await(ctx, t)
 		if err == errExpired {
 			l.event(Requeued, t.n)
@@ -83,6 +84,7 @@ func (l *line) try(ctx context.Context) (tn *tenure, behind *ticket, err error) 
 		if t == nil || err != nil {
 			return nil, nil, err
 		}
+		l.drew(t)
 		backoff := l.cfg.Backoff()
 		for !t.reachHead() {
 			gone, err := l.isGone(ctx, t.n-2, t.grand)
@@ -127,7 +129,7 @@ func (l *line) hold(t *ticket) *tenure {
 		Nonce:   t.baton.renewal,
 		From:    t.from,
 		Length:  t.baton.claim,
-	})}
+	}, t.baton.Metadata)}
 	tn.freed = func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()

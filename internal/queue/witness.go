@@ -133,15 +133,24 @@ func (l *line) clear(ctx context.Context, head, next *record) (bool, error) {
 		}
 	}
 	// The listing that showed the head is some requests old: delete it only if it still stands so.
-	gone, err := l.remove(ctx, head.Name, head.Version)
-	if gone {
-		event := SilenceProven
-		if head.abandoned {
-			event = AbandonedObeyed
-		}
-		l.event(event, next.n, "owner", next.Metadata[keyOwner])
+	event := SilenceProven
+	if head.abandoned {
+		event = AbandonedObeyed
 	}
-	return gone, err
+	return l.expire(ctx, death{
+		reason: deaths[event], event: event, n: next.n, object: &head.Object, own: next.Metadata,
+		lease: head.lease(), silent: l.watched(head),
+	})
+}
+
+// watched is how long a process that only tries has known a holder.
+func (l *line) watched(head *record) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.suspect == nil || l.suspect.head != head.id() {
+		return 0
+	}
+	return l.now().Since(l.suspect.since)
 }
 
 func (l *line) silent(ctx context.Context, head, next *record) (bool, error) {

@@ -18,6 +18,8 @@ type Call struct {
 	span   *Span
 	began  time.Time
 	tally  bool // it was counted as waiting
+
+	Facts Facts // what is known of it; to be set before the end
 }
 
 // Facts are what is known of a call when it ends.
@@ -53,11 +55,22 @@ func (c *Call) Context() trace.SpanContext {
 	return c.span.Context()
 }
 
+// Under returns ctx with the call's span as the parent of those that follow.
+func (c *Call) Under(ctx context.Context) context.Context { return Under(ctx, c.Context()) }
+
+// Behind returns the facts of one who found so many here before it.
+func (f Facts) Behind(here int) Facts {
+	f.Contended = f.Contended || here > 0
+	f.Position += int64(here)
+	return f
+}
+
 // End ends a call.
-func (c *Call) End(outcome string, f Facts, err error) {
+func (c *Call) End(outcome string, err error) {
 	if c == nil {
 		return
 	}
+	f := c.Facts
 	t, l := c.about.t, of(c.about.primitive)
 	if c.tally {
 		t.count(t.waiting, -1, l)
