@@ -29,6 +29,7 @@ var layers = map[string][]string{
 	"bench":                  {"bench/internal/harness"},
 	"bench/internal/harness": {"", "gcstest", "lease"},
 	"bench/peers":            {"bench/internal/harness", "gcstest"},
+	"examples/tracing":       {"", "gcstest"},
 }
 
 func TestLayers(t *testing.T) {

@@ -33,7 +33,7 @@ type Keeping struct {
 	Fields  func(nonce string) map[string]string // the metadata that a renewal writes
 	Nonce   func(map[string]string) string       // the nonce of the write that the metadata came from
 
-	Watcher Watcher                              // hears of what becomes of it; may be nil
+	Watcher Watcher // hears of what becomes of it; may be nil
 }
 
 // A Watcher hears of every renewal, of every attempt at one that did not succeed, and of the loss. It must not call the
