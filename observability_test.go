@@ -1,16 +1,21 @@
 package gcsync_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"math"
+	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"github.com/cenkalti/backoff/v4"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
@@ -80,7 +85,9 @@ func story(hosts ...*watched) string {
 			}
 		}
 	}
-	slices.SortStableFunc(all, func(a, b told) int { return a.StartTime().Compare(b.StartTime()) })
+	slices.SortFunc(all, func(a, b told) int {
+		return cmp.Or(a.StartTime().Compare(b.StartTime()), strings.Compare(a.who, b.who))
+	})
 	var b strings.Builder
 	for _, s := range all {
 		since := func(t time.Time) time.Duration { return t.Sub(hosts[0].start).Round(time.Millisecond) }
@@ -97,7 +104,7 @@ func story(hosts ...*watched) string {
 			}
 		}
 		slices.Sort(facts)
-		fmt.Fprintf(&b, " %s %s", outcome, strings.Join(facts, " "))
+		fmt.Fprintf(&b, " %s", strings.Join(append([]string{outcome}, facts...), " "))
 		if parent, ok := names[s.Parent().SpanID()]; ok {
 			fmt.Fprintf(&b, " under %s", parent)
 		}
@@ -112,16 +119,25 @@ func story(hosts ...*watched) string {
 	return b.String()
 }
 
+// metrics returns all that a host has counted.
+func (w *watched) metrics(t *testing.T) (all []metricdata.Metrics) {
+	t.Helper()
+	var rm metricdata.ResourceMetrics
+	if err := w.reader.Collect(context.Background(), &rm); err != nil {
+		t.Fatal(err)
+	}
+	for _, scope := range rm.ScopeMetrics {
+		all = append(all, scope.Metrics...)
+	}
+	return all
+}
+
 // points tells the metrics of a host, in the order of their names:
 //
 //	METRIC KEY=VALUE ... = VALUE
 //	METRIC KEY=VALUE ... = COUNT in SUM s, up to BOUNDARY: COUNT ...
 func (w *watched) points(t *testing.T) string {
 	t.Helper()
-	var rm metricdata.ResourceMetrics
-	if err := w.reader.Collect(context.Background(), &rm); err != nil {
-		t.Fatal(err)
-	}
 	var lines []string
 	add := func(name string, set attribute.Set, value string) {
 		line := strings.TrimPrefix(name, "gcsync.")
@@ -132,42 +148,79 @@ func (w *watched) points(t *testing.T) string {
 		}
 		lines = append(lines, line+" = "+value+"\n")
 	}
-	for _, scope := range rm.ScopeMetrics {
-		for _, m := range scope.Metrics {
-			switch data := m.Data.(type) {
-			case metricdata.Sum[int64]:
-				for _, p := range data.DataPoints {
-					add(m.Name, p.Attributes, fmt.Sprint(p.Value))
-				}
-			case metricdata.Sum[float64]:
-				for _, p := range data.DataPoints {
-					add(m.Name, p.Attributes, fmt.Sprintf("%.2f millionths", p.Value*1e6))
-				}
-			case metricdata.Histogram[float64]:
-				for _, p := range data.DataPoints {
-					text := fmt.Sprintf("%d in %.3f s,", p.Count, p.Sum)
-					for i, n := range p.BucketCounts {
-						if n > 0 {
-							text += fmt.Sprintf(" up to %v: %d", p.Bounds[i], n)
-						}
-					}
-					add(m.Name, p.Attributes, text)
-				}
-			default:
-				t.Errorf("%s is a %T", m.Name, m.Data)
+	for _, m := range w.metrics(t) {
+		switch data := m.Data.(type) {
+		case metricdata.Sum[int64]:
+			for _, p := range data.DataPoints {
+				add(m.Name, p.Attributes, fmt.Sprint(p.Value))
 			}
+		case metricdata.Sum[float64]:
+			for _, p := range data.DataPoints {
+				add(m.Name, p.Attributes, fmt.Sprintf("%.2f millionths", p.Value*1e6))
+			}
+		case metricdata.Histogram[float64]:
+			for _, p := range data.DataPoints {
+				text := fmt.Sprintf("%d in %.3f s,", p.Count, p.Sum)
+				for i, n := range p.BucketCounts {
+					if n > 0 {
+						text += fmt.Sprintf(" up to %v: %d", p.Bounds[i], n)
+					}
+				}
+				add(m.Name, p.Attributes, text)
+			}
+		default:
+			t.Errorf("%s is a %T", m.Name, m.Data)
 		}
 	}
 	slices.Sort(lines)
 	return strings.Join(lines, "")
 }
 
+// same compares, line by line; # stands for any number, which is that of the polls, or depends on a jitter.
 func same(t *testing.T, what, got, want string) {
 	t.Helper()
 	got, want = strings.TrimSpace(got), strings.TrimSpace(strings.ReplaceAll(want, "\t", ""))
-	if got != want {
+	pattern := strings.ReplaceAll(regexp.QuoteMeta(want), "#", `[\d.]+m?s?`)
+	if !regexp.MustCompile("^" + pattern + "$").MatchString(got) {
 		t.Errorf("%s:\n%s\n\nwant:\n%s", what, got, want)
 	}
+}
+
+// billed fails unless the metrics of a host count the requests that its client says it made, and their price.
+func (w *watched) billed(t *testing.T) {
+	t.Helper()
+	u := w.Usage()
+	want := map[string]int64{"a": u.ClassA, "b": u.ClassB, "free": u.Free, "throttled": u.Throttled, "resolved": u.Resolved}
+	got := map[string]int64{"a": 0, "b": 0, "free": 0, "throttled": 0, "resolved": 0}
+	var cost float64
+	for _, m := range w.metrics(t) {
+		switch data := m.Data.(type) {
+		case metricdata.Sum[int64]:
+			for _, p := range data.DataPoints {
+				switch class, _ := p.Attributes.Value(tracing.KeyRequestClass); m.Name {
+				case tracing.MetricRequests:
+					got[class.AsString()] += p.Value
+				case tracing.MetricThrottled:
+					got["throttled"] = p.Value
+				case tracing.MetricResolved:
+					got["resolved"] = p.Value
+				}
+			}
+		case metricdata.Sum[float64]:
+			cost = data.DataPoints[0].Value
+		}
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("%s: requests by the metrics %v, by Client.Usage %v", w.name, got, want)
+	}
+	if estimate := (5*float64(u.ClassA) + 0.4*float64(u.ClassB)) / 1e6; math.Abs(cost-estimate) > 1e-9 {
+		t.Errorf("%s: cost %v, want %v", w.name, cost, estimate)
+	}
+}
+
+// constant are retries without a jitter.
+func constant(o *gcsync.Options) {
+	o.Backoff = func() backoff.BackOff { return backoff.NewConstantBackOff(500 * time.Millisecond) }
 }
 
 func TestTraceOfAnUncontendedLock(t *testing.T) {
@@ -180,8 +233,20 @@ func TestTraceOfAnUncontendedLock(t *testing.T) {
 		time.Sleep(time.Second)
 		b.unlock(x.Mutex("m"))
 		caller.End()
-		same(b.T, "spans", story(x), ``)
-		same(b.T, "metrics", x.points(b.T), ``)
+		same(b.T, "spans", story(x), `
+			x acquire 0s..42ms acquired attempts=1 class=tests contended=false local=false position=0 requests.class_a=5 requests.class_b=1 requests.free=0 ticket=1 under x caller
+			x hold 42ms..1.042s released class=tests under x caller
+			x release 1.042s..1.049s released class=tests ticket=1 under x hold`)
+		same(b.T, "metrics", x.points(b.T), `
+			acquire.duration class=tests outcome=acquired = 1 in 0.042 s, up to 0.05: 1
+			cost class=tests = 25.40 millionths
+			held class=tests = 0
+			hold.duration class=tests outcome=released = 1 in 1.000 s, up to 1: 1
+			requests class=tests request.class=a request.code=ok = 5
+			requests class=tests request.class=b request.code=ok = 1
+			requests class=tests request.class=free request.code=ok = 1
+			waiting class=tests = 0`)
+		x.billed(b.T)
 	})
 }
 
@@ -196,25 +261,118 @@ func TestTraceOfAHandOff(t *testing.T) {
 			b.unlock(y.Mutex("m"))
 		}()
 		time.Sleep(time.Second)
+		same(b.T, "metrics meanwhile", y.points(b.T), `
+			cost = # millionths
+			requests request.class=a request.code=ok = 2
+			requests request.class=b request.code=ok = #
+			waiting = 1`)
 		b.unlock(x.Mutex("m"))
 		<-done
-		same(b.T, "spans", story(x, y), ``)
-		same(b.T, "metrics", y.points(b.T), ``)
+		same(b.T, "spans", story(x, y), `
+			x acquire 0s..42ms acquired attempts=1 contended=false local=false position=0 requests.class_a=5 requests.class_b=1 requests.free=0 ticket=1
+			x hold 42ms..1.042s released
+			y acquire 42ms..1.056s acquired attempts=1 contended=true holder=x local=false position=1 requests.class_a=2 requests.class_b=# requests.free=1 ticket=2 -> x acquire
+			x release 1.042s..1.049s released ticket=1 under x hold
+			y hold 1.056s..1.056s released
+			y release 1.056s..1.063s released ticket=2 under y hold`)
+		same(b.T, "metrics", y.points(b.T), `
+			acquire.duration outcome=acquired = 1 in 1.014 s, up to 2.5: 1
+			cost = # millionths
+			handoffs scope=remote = 1
+			held = 0
+			hold.duration outcome=released = 1 in 0.000 s, up to 0.001: 1
+			requests request.class=a request.code=ok = 2
+			requests request.class=b request.code=ok = #
+			requests request.class=free request.code=404 = 1
+			requests request.class=free request.code=ok = 1
+			waiting = 0`)
+		x.billed(b.T)
+		y.billed(b.T)
+	})
+}
+
+// Once the holder has renewed, it is its hold that others link to; and it is the last holder of the process that counts.
+func TestTraceOfAHandOffAfterARenewal(t *testing.T) {
+	inBubble(t, steady, func(b *bed) {
+		x, y := b.watch("x"), b.watch("y")
+		b.lock(x.Mutex("m"))
+		go func() { b.lock(x.Mutex("m")) }()
+		time.Sleep(time.Second)
+		b.unlock(x.Mutex("m"))
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			b.lock(y.Mutex("m"))
+			b.unlock(y.Mutex("m"))
+		}()
+		time.Sleep(5 * time.Second)
+		b.unlock(x.Mutex("m"))
+		<-done
+		same(b.T, "spans", story(x, y), `
+			x acquire 0s..42ms acquired attempts=1 contended=false local=false position=0 requests.class_a=5 requests.class_b=1 requests.free=0 ticket=1
+			x acquire 2 42ms..1.042s acquired attempts=0 contended=true local=true position=1 requests.class_a=0 requests.class_b=0 requests.free=0
+			x hold 42ms..1.042s released
+			x hold 2 1.042s..6.042s released
+			y acquire 1.042s..# acquired attempts=1 contended=true holder=x local=false position=1 requests.class_a=2 requests.class_b=# requests.free=# ticket=2 -> x hold 2
+			x release 6.042s..6.049s released ticket=1 under x hold 2
+			y hold #..# released
+			y release #..# released ticket=2 under y hold`)
+		same(b.T, "metrics", x.points(b.T), `
+			acquire.duration outcome=acquired = 2 in 1.042 s, up to 0.05: 1 up to 1: 1
+			cost = # millionths
+			handoffs scope=local = 1
+			held = 0
+			hold.duration outcome=released = 2 in 6.000 s, up to 1: 1 up to 5: 1
+			renewals = 1
+			requests request.class=a request.code=ok = 6
+			requests request.class=b request.code=ok = #
+			requests request.class=free request.code=404 = #
+			requests request.class=free request.code=ok = 1
+			waiting = 0`)
 	})
 }
 
 func TestTraceOfALostLease(t *testing.T) {
 	inBubble(t, steady, func(b *bed) {
-		x := b.watch("x")
+		x := b.watch("x", constant)
 		b.lock(x.Mutex("m"))
-		x.faults.Always(nil, gcstest.Fault{Kind: gcstest.Refuse, Status: 503})
+		heal := x.faults.Always(nil, gcstest.Fault{Kind: gcstest.Refuse, Status: 503})
 		<-x.Mutex("m").Lease().Done()
 		if err := x.Mutex("m").Unlock(b.Context()); !errors.Is(err, gcsync.ErrLost) {
 			b.Errorf("Unlock = %v", err)
 		}
-		synctest.Wait()
-		same(b.T, "spans", story(x), ``)
-		same(b.T, "metrics", x.points(b.T), ``)
+		heal()
+		time.Sleep(time.Second)
+		same(b.T, "spans", story(x), `
+			x acquire 0s..42ms acquired attempts=1 contended=false local=false position=0 requests.class_a=5 requests.class_b=1 requests.free=0 ticket=1
+			x hold 42ms..9.028s lost ERROR
+			x renew #..9.028s lost attempts=# under x hold ERROR
+			x release 9.028s..# released ticket=1 under x hold`)
+		same(b.T, "metrics", x.points(b.T), `
+			acquire.duration outcome=acquired = 1 in 0.042 s, up to 0.05: 1
+			cost = 25.40 millionths
+			held = 0
+			hold.duration outcome=lost = 1 in 8.986 s, up to 10: 1
+			losses reason=not_renewed = 1
+			renewal.failures = #
+			requests request.class=a request.code=ok = 5
+			requests request.class=b request.code=ok = 1
+			requests request.class=free request.code=503 = #
+			requests request.class=free request.code=ok = 1
+			waiting = 0`)
+		x.billed(b.T)
+	})
+	// A baton that somebody deletes is a loss as well, and the reason tells.
+	inBubble(t, steady, func(b *bed) {
+		x := b.watch("x")
+		b.lock(x.Mutex("m"))
+		if err := b.srv.Client(nil).Bucket(bucket).Object(ticket("m", 0)).Delete(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+		<-x.Mutex("m").Lease().Done()
+		if points := x.points(b.T); !strings.Contains(points, "losses reason=deleted = 1\n") {
+			b.Errorf("the loss is not told:\n%s", points)
+		}
 	})
 }
 
@@ -225,20 +383,57 @@ func TestTraceOfATakeover(t *testing.T) {
 		x.vanish()
 		b.lock(y.Mutex("m"))
 		b.unlock(y.Mutex("m"))
-		same(b.T, "spans", story(x, y), ``)
-		same(b.T, "metrics", y.points(b.T), ``)
+		same(b.T, "spans", story(x, y), `
+			x acquire 0s..42ms acquired attempts=1 contended=false local=false position=0 requests.class_a=5 requests.class_b=1 requests.free=0 ticket=1
+			x hold 42ms..9.028s lost ERROR
+			y acquire 42ms..10.085s acquired attempts=1 contended=true holder=x local=false position=1 requests.class_a=2 requests.class_b=# requests.free=2 ticket=2 -> x acquire
+			x renew #..9.028s lost attempts=# under x hold ERROR
+			y expire 10.078s..10.085s expired holder=x reason=claim_expired silence=10.008 ticket=1 under y acquire -> x acquire
+			y hold 10.085s..10.085s released
+			y release 10.085s..10.092s released ticket=2 under y hold`)
+		same(b.T, "metrics", y.points(b.T), `
+			acquire.duration outcome=acquired = 1 in 10.043 s, up to 30: 1
+			cost = # millionths
+			held = 0
+			hold.duration outcome=released = 1 in 0.000 s, up to 0.001: 1
+			requests request.class=a request.code=ok = 2
+			requests request.class=b request.code=ok = #
+			requests request.class=free request.code=404 = 1
+			requests request.class=free request.code=ok = 2
+			takeovers reason=claim_expired = 1
+			waiting = 0`)
+		y.billed(b.T)
 	})
 }
 
 func TestTraceOfAStorm(t *testing.T) {
 	inBubble(t, steady, func(b *bed) {
-		x := b.watch("x")
+		var log strings.Builder
+		x := b.watch("x", constant, func(o *gcsync.Options) { o.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
 		heal := x.faults.Always(nil, gcstest.Fault{Kind: gcstest.Refuse, Status: 429})
-		time.AfterFunc(30*time.Second, heal)
+		time.AfterFunc(30*time.Second-time.Millisecond, heal)
 		b.lock(x.Mutex("m"))
 		b.unlock(x.Mutex("m"))
-		same(b.T, "spans", story(x), ``)
-		same(b.T, "metrics", x.points(b.T), ``)
+		same(b.T, "spans", story(x), `
+			x acquire 0s..# acquired attempts=1 contended=false local=false position=0 requests.class_a=5 requests.class_b=1 requests.free=# ticket=1
+			x hold #..# released
+			x release #..# released ticket=1 under x hold`)
+		same(b.T, "metrics", x.points(b.T), `
+			acquire.duration outcome=acquired = 1 in # s, up to 60: 1
+			cost = 25.40 millionths
+			held = 0
+			hold.duration outcome=released = 1 in 0.000 s, up to 0.001: 1
+			requests request.class=a request.code=ok = 5
+			requests request.class=b request.code=ok = 1
+			requests request.class=free request.code=429 = #
+			requests request.class=free request.code=ok = 1
+			throttled = #
+			waiting = 0`)
+		x.billed(b.T)
+		// A storm of half a minute is three lines, not one for each request.
+		if lines := strings.Count(log.String(), "\n"); lines != 3 || !strings.Contains(log.String(), "throttled") {
+			b.Errorf("%d lines in the log, want 3 of throttling:\n%s", lines, log.String())
+		}
 	})
 }
 
@@ -253,9 +448,251 @@ func TestTraceOfACancelledWait(t *testing.T) {
 		}
 		b.unlock(x.Mutex("m"))
 		time.Sleep(time.Second)
-		same(b.T, "spans", story(x, y), ``)
-		same(b.T, "metrics", y.points(b.T), ``)
+		same(b.T, "spans", story(x, y), `
+			x acquire 0s..42ms acquired attempts=1 contended=false local=false position=0 requests.class_a=5 requests.class_b=1 requests.free=0 ticket=1
+			x hold 42ms..1.042s released
+			y acquire 42ms..1.042s cancelled attempts=1 contended=true holder=x local=false position=1 requests.class_a=2 requests.class_b=# requests.free=0 ticket=2 -> x acquire
+			x release 1.042s..1.049s released ticket=1 under x hold
+			y release 1.056s..1.063s released ticket=2 under y acquire`)
+		same(b.T, "metrics", y.points(b.T), `
+			acquire.duration outcome=cancelled = 1 in 1.000 s, up to 1: 1
+			cost = # millionths
+			requests request.class=a request.code=ok = #
+			requests request.class=b request.code=ok = #
+			requests request.class=free request.code=404 = 1
+			requests request.class=free request.code=ok = 1
+			waiting = 0`)
+		y.billed(b.T)
 	})
 }
 
-var _ = slog.LevelWarn
+// What several hold at once is told in the same way.
+func TestTraceOfASemaphore(t *testing.T) {
+	inBubble(t, steady, func(b *bed) {
+		x, y := b.watch("x"), b.watch("y")
+		first, err := x.Semaphore("s", 1).Acquire(b.Context(), 1)
+		if err != nil {
+			b.Fatal(err)
+		}
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			if err := y.Semaphore("s", 1).Do(b.Context(), 1, func(context.Context) error { return nil }); err != nil {
+				b.Error(err)
+			}
+		}()
+		time.Sleep(time.Second)
+		if err := first.Release(b.Context()); err != nil {
+			b.Error(err)
+		}
+		<-done
+		same(b.T, "spans", story(x, y), `
+			x acquire 0s..56ms acquired attempts=1 contended=false local=false position=0 requests.class_a=7 requests.class_b=1 requests.free=1 ticket=1
+			x hold 56ms..1.056s released
+			y acquire 56ms..# acquired attempts=1 contended=true holder=x local=false position=0 requests.class_a=# requests.class_b=# requests.free=# ticket=2 -> x acquire
+			x release 1.056s..1.063s released ticket=1 under x hold
+			y hold #..# released
+			y release #..# released ticket=2 under y hold`)
+		same(b.T, "metrics", y.points(b.T), `
+			acquire.duration outcome=acquired = 1 in # s, up to 2.5: 1
+			cost = # millionths
+			held = 0
+			hold.duration outcome=released = 1 in 0.000 s, up to 0.001: 1
+			requests request.class=a request.code=ok = #
+			requests request.class=b request.code=ok = #
+			requests request.class=free request.code=404 = #
+			requests request.class=free request.code=412 = #
+			requests request.class=free request.code=ok = #
+			waiting = 0`)
+		x.billed(b.T)
+		y.billed(b.T)
+	})
+}
+
+// Readers who join a hold of their process tell so, and a writer that waits for them links to it.
+func TestTraceOfReadersAndAWriter(t *testing.T) {
+	inBubble(t, steady, func(b *bed) {
+		x, y := b.watch("x"), b.watch("y")
+		for range 2 {
+			if err := x.RWMutex("rw").RLock(b.Context()); err != nil {
+				b.Fatal(err)
+			}
+		}
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			if err := y.RWMutex("rw").Do(b.Context(), func(context.Context) error { return nil }); err != nil {
+				b.Error(err)
+			}
+		}()
+		time.Sleep(time.Second)
+		for range 2 {
+			if err := x.RWMutex("rw").RUnlock(b.Context()); err != nil {
+				b.Error(err)
+			}
+		}
+		<-done
+		same(b.T, "spans", story(x, y), `
+			x acquire 0s..63ms acquired attempts=1 contended=false local=false position=0 requests.class_a=7 requests.class_b=1 requests.free=1 ticket=1
+			x acquire 2 63ms..63ms acquired attempts=0 contended=false local=true position=0 requests.class_a=0 requests.class_b=0 requests.free=0
+			x hold 63ms..1.063s released
+			x hold 2 63ms..1.063s released
+			y acquire 63ms..# acquired attempts=1 contended=true holder=x local=false position=0 requests.class_a=# requests.class_b=# requests.free=# ticket=2 -> x acquire
+			x release 1.063s..1.07s released ticket=1 under x hold 2
+			y hold #..# released
+			y release #..# released ticket=2 under y hold`)
+	})
+}
+
+// Whatever is told is in package tracing as it is told, and nothing else is.
+func TestEverythingToldIsDefined(t *testing.T) {
+	spans, metrics, values := make(map[string]bool), make(map[string]bool), make(map[attribute.Key]map[string]bool)
+	seen := func(set []attribute.KeyValue) (keys []attribute.Key) {
+		for _, kv := range set {
+			keys = append(keys, kv.Key)
+			if values[kv.Key] == nil {
+				values[kv.Key] = make(map[string]bool)
+			}
+			values[kv.Key][kv.Value.String()] = true
+		}
+		return keys
+	}
+	within := func(what string, keys, common, defined []attribute.Key) {
+		for _, k := range keys {
+			if !slices.Contains(common, k) && !slices.Contains(defined, k) {
+				t.Errorf("%s has the attribute %s, which is not defined", what, k)
+			}
+		}
+	}
+	for _, w := range everything(t) {
+		for _, s := range w.spans.Ended() {
+			i := slices.IndexFunc(tracing.Spans(), func(d tracing.Span) bool { return d.Name == s.Name() })
+			if i < 0 {
+				t.Errorf("the span %s is not defined", s.Name())
+				continue
+			}
+			spans[s.Name()] = true
+			within(s.Name(), seen(s.Attributes()), []attribute.Key{tracing.KeyPrimitive, tracing.KeyName, tracing.KeyClass}, tracing.Spans()[i].Keys)
+			if s.SpanKind() != trace.SpanKindInternal {
+				t.Errorf("%s is of kind %s", s.Name(), s.SpanKind())
+			}
+		}
+		for _, m := range w.metrics(t) {
+			i := slices.IndexFunc(tracing.Metrics(), func(d tracing.Metric) bool { return d.Name == m.Name })
+			if i < 0 {
+				t.Errorf("the metric %s is not defined", m.Name)
+				continue
+			}
+			metrics[m.Name] = true
+			def := tracing.Metrics()[i]
+			if m.Unit != def.Unit || m.Description != def.About {
+				t.Errorf("%s has unit %q and description %q", m.Name, m.Unit, m.Description)
+			}
+			kind := tracing.Counter
+			var sets []attribute.Set
+			switch data := m.Data.(type) {
+			case metricdata.Sum[int64]:
+				if !data.IsMonotonic {
+					kind = tracing.UpDownCounter
+				}
+				for _, p := range data.DataPoints {
+					sets = append(sets, p.Attributes)
+				}
+			case metricdata.Sum[float64]:
+				for _, p := range data.DataPoints {
+					sets = append(sets, p.Attributes)
+				}
+			case metricdata.Histogram[float64]:
+				kind = tracing.Histogram
+				for _, p := range data.DataPoints {
+					sets = append(sets, p.Attributes)
+					if !slices.Equal(p.Bounds, tracing.Boundaries()) {
+						t.Errorf("%s has the boundaries %v", m.Name, p.Bounds)
+					}
+				}
+			}
+			if kind != def.Kind {
+				t.Errorf("%s is a %s", m.Name, kind)
+			}
+			for _, set := range sets {
+				within(m.Name, seen(set.ToSlice()), []attribute.Key{tracing.KeyClass}, def.Keys)
+				if _, named := set.Value(tracing.KeyName); named {
+					t.Errorf("%s has the name of a lock", m.Name)
+				}
+			}
+		}
+	}
+	for _, d := range tracing.Spans() {
+		if !spans[d.Name] {
+			t.Errorf("no span %s was told", d.Name)
+		}
+	}
+	for _, d := range tracing.Metrics() {
+		if !metrics[d.Name] {
+			t.Errorf("no metric %s was told", d.Name)
+		}
+	}
+	for _, d := range tracing.Attributes() {
+		if values[d.Key] == nil {
+			t.Errorf("no attribute %s was told", d.Key)
+		}
+		for v := range values[d.Key] {
+			if d.Values != nil && !slices.Contains(d.Values, v) {
+				t.Errorf("%s = %s is not defined", d.Key, v)
+			}
+		}
+		for _, v := range d.Values {
+			if !values[d.Key][v] {
+				t.Logf("%s = %s was not told here", d.Key, v)
+			}
+		}
+	}
+}
+
+// everything has something of every sort happen.
+func everything(t *testing.T) (hosts []*watched) {
+	class := func(o *gcsync.Options) { o.Class = "tests" }
+	again := func(f func() error) { // whatever faults do
+		for f() != nil {
+			time.Sleep(time.Second)
+		}
+	}
+	inBubble(t, typical, func(b *bed) {
+		x, y, z := b.watch("x", class, constant), b.watch("y", class), b.watch("z", class)
+		hosts = []*watched{x, y, z}
+		ctx := b.Context()
+		pass := func(context.Context) error { return nil }
+
+		// Hand-offs, a renewal, a lost answer, a wait that is cancelled.
+		x.faults.Script(gcstest.On(gcstest.Insert, "/t/"), gcstest.Fault{Kind: gcstest.LoseAnswer})
+		b.lock(x.Mutex("m"))
+		var all sync.WaitGroup
+		for _, h := range hosts {
+			all.Go(func() { again(func() error { return h.Mutex("m").Do(ctx, pass) }) })
+		}
+		all.Go(func() {
+			short, cancel := context.WithTimeout(ctx, time.Second)
+			defer cancel()
+			_ = y.Mutex("m").Lock(short)
+		})
+		time.Sleep(5 * time.Second)
+		_, _ = z.Mutex("m").TryLock(ctx)
+		b.unlock(x.Mutex("m"))
+		all.Wait()
+
+		// Several at once.
+		all.Go(func() { again(func() error { return x.Semaphore("s", 2).Do(ctx, 2, pass) }) })
+		all.Go(func() { again(func() error { return y.Semaphore("s", 2).Do(ctx, 1, pass) }) })
+		all.Go(func() { again(func() error { return x.RWMutex("rw").RDo(ctx, pass) }) })
+		all.Go(func() { again(func() error { return y.RWMutex("rw").Do(ctx, pass) }) })
+		all.Wait()
+
+		// Throttling, renewals that fail, a loss, a takeover.
+		x.faults.Script(gcstest.On(gcstest.Insert, ""), gcstest.Fault{Kind: gcstest.Refuse, Status: 429})
+		b.lock(x.Mutex("dies"))
+		x.vanish()
+		b.lock(y.Mutex("dies"))
+		b.unlock(y.Mutex("dies"))
+	})
+	return hosts
+}
