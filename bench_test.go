@@ -263,3 +263,23 @@ func BenchmarkChannelHandOff(b *testing.B) {
 	}
 	close(token)
 }
+
+// BenchmarkTelemetry is a Lock and Unlock that take no request, with different people listening: none stands for a client
+// without telemetry, unset for the global providers that nobody has set.
+func BenchmarkTelemetry(b *testing.B) {
+	for _, who := range listeners {
+		b.Run(who.name, func(b *testing.B) {
+			opts := &gcsync.Options{Linger: time.Minute, Logger: slog.New(slog.DiscardHandler)}
+			who.listen(opts)
+			client, err := gcsync.New(benchBucket(b), opts)
+			check(b, err)
+			defer func() { check(b, client.Close(context.Background())) }()
+			mu := client.Mutex("bench")
+			lockUnlock(b, mu)
+			b.ReportAllocs()
+			for b.Loop() {
+				lockUnlock(b, mu)
+			}
+		})
+	}
+}

@@ -10,6 +10,9 @@ func Instrument(o *Options, c clock.Clock, event func(e queue.Event, path string
 	o.clock, o.event = c, event
 }
 
+// Mute has the client tell nothing to OpenTelemetry, not even to nobody.
+func Mute(o *Options) { o.mute = true }
+
 // Names returns how many names a client keeps in memory.
 func Names(c *Client) int { return c.queue.Len() }
 

@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"math"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -18,11 +20,13 @@ import (
 	"github.com/cenkalti/backoff/v4"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
+	metricnoop "go.opentelemetry.io/otel/metric/noop"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
+	tracenoop "go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/gcsync/gcsync"
 	"github.com/gcsync/gcsync/gcstest"
@@ -176,11 +180,11 @@ func (w *watched) points(t *testing.T) string {
 	return strings.Join(lines, "")
 }
 
-// same compares, line by line; # stands for any number, which is that of the polls, or depends on a jitter.
+// same compares; # stands for any number, which is that of the polls, or depends on a jitter, and ~ for any quoted text.
 func same(t *testing.T, what, got, want string) {
 	t.Helper()
 	got, want = strings.TrimSpace(got), strings.TrimSpace(strings.ReplaceAll(want, "\t", ""))
-	pattern := strings.ReplaceAll(regexp.QuoteMeta(want), "#", `[\d.]+m?s?`)
+	pattern := strings.NewReplacer("#", `[\d.]+m?s?`, "~", `"[^\n]*"`).Replace(regexp.QuoteMeta(want))
 	if !regexp.MustCompile("^" + pattern + "$").MatchString(got) {
 		t.Errorf("%s:\n%s\n\nwant:\n%s", what, got, want)
 	}
@@ -695,4 +699,109 @@ func everything(t *testing.T) (hosts []*watched) {
 		b.unlock(y.Mutex("dies"))
 	})
 	return hosts
+}
+
+// What an operator has to know is in the log at level Warn, with what it takes to find out more; all else is not.
+func TestLogs(t *testing.T) {
+	inBubble(t, steady, func(b *bed) {
+		var log strings.Builder
+		var writing sync.Mutex
+		logged := func(o *gcsync.Options) {
+			o.Logger = slog.New(slog.NewTextHandler(locked{&writing, &log}, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+				if a.Key == slog.TimeKey {
+					return slog.Attr{}
+				}
+				return a
+			}}))
+		}
+		x, y, z := b.host("x", logged), b.host("y", logged), b.host("z", logged)
+
+		// Contention, renewals and a wait that is cancelled are nothing to be told of.
+		b.lock(x.Mutex("m"))
+		var all sync.WaitGroup
+		all.Go(func() { b.lock(y.Mutex("m")) })
+		all.Go(func() {
+			ctx, cancel := context.WithTimeout(b.Context(), time.Second)
+			defer cancel()
+			_ = z.Mutex("m").Lock(ctx)
+		})
+		time.Sleep(time.Minute)
+		b.unlock(x.Mutex("m"))
+		all.Wait()
+		if log.Len() > 0 {
+			b.Errorf("logged without need:\n%s", log.String())
+		}
+
+		// Death is: the dead says that it has lost, if it still can, and the next that it takes over.
+		y.vanish()
+		b.lock(z.Mutex("m"))
+		b.unlock(z.Mutex("m"))
+		host, _ := os.Hostname()
+		same(b.T, "log", log.String(), `
+			level=WARN msg="gcsync: lost" queue=gs://`+bucket+`/gcsync/m token=# "held for"=# error=~ ticket=2
+			level=WARN msg="gcsync: claim expired" queue=gs://`+bucket+`/gcsync/m "previous owner"=y "previous host"=`+host+` "silent for"=# lease=10s ticket=2`)
+	})
+}
+
+// locked is a writer for several goroutines.
+type locked struct {
+	mu *sync.Mutex
+	w  io.Writer
+}
+
+func (l locked) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(p)
+}
+
+// listeners are clients to whose telemetry different people listen.
+var listeners = []struct {
+	name   string
+	listen func(o *gcsync.Options)
+}{
+	{"none", gcsync.Mute},
+	{"unset", func(*gcsync.Options) {}}, // the global providers, which nobody has set
+	{"noop", func(o *gcsync.Options) {
+		o.TracerProvider, o.MeterProvider = tracenoop.NewTracerProvider(), metricnoop.NewMeterProvider()
+	}},
+	{"recording", func(o *gcsync.Options) {
+		o.TracerProvider = sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(sdktrace.NewSimpleSpanProcessor(discard{})))
+		o.MeterProvider = sdkmetric.NewMeterProvider(sdkmetric.WithReader(sdkmetric.NewManualReader()))
+	}},
+}
+
+// discard is an exporter that throws away.
+type discard struct{}
+
+func (discard) ExportSpans(context.Context, []sdktrace.ReadOnlySpan) error { return nil }
+func (discard) Shutdown(context.Context) error                             { return nil }
+
+// While nobody listens, to tell takes no memory: a Lock and Unlock that take no request allocate as often as they do in a
+// client that has no telemetry.
+func TestTellingNobodyIsFree(t *testing.T) {
+	allocations := make(map[string]float64)
+	for _, who := range listeners {
+		inBubble(t, steady, func(b *bed) {
+			h := b.host("x", func(o *gcsync.Options) { o.Linger = time.Second }, who.listen)
+			mu := h.Mutex("m")
+			cycle := func() {
+				b.lock(mu)
+				b.unlock(mu)
+			}
+			cycle()
+			cycle() // it lingers from now on, and time stands still
+			allocations[who.name] = testing.AllocsPerRun(1000, cycle)
+		})
+	}
+	t.Log("allocations:", allocations)
+	for _, who := range []string{"unset", "noop"} {
+		if allocations[who] != allocations["none"] {
+			t.Errorf("%s: %v allocations, %v without telemetry", who, allocations[who], allocations["none"])
+		}
+	}
+	if allocations["recording"] <= allocations["none"] {
+		t.Errorf("%v allocations while somebody listens, %v without telemetry: the comparison is worth nothing",
+			allocations["recording"], allocations["none"])
+	}
 }
