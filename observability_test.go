@@ -720,6 +720,7 @@ func TestLogs(t *testing.T) {
 		b.lock(x.Mutex("m"))
 		var all sync.WaitGroup
 		all.Go(func() { b.lock(y.Mutex("m")) })
+		time.Sleep(time.Second)
 		all.Go(func() {
 			ctx, cancel := context.WithTimeout(b.Context(), time.Second)
 			defer cancel()

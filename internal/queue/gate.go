@@ -286,7 +286,7 @@ func (g *Gate) shut(cause error) {
 	g.fail(cause)
 	g.holder = nil
 	if g.tenure != nil {
-		g.tenure.told.over(tracing.Closed, nil)
+		g.tenure.told.Over(tracing.Closed, nil)
 		g.giveUp(cause)
 	}
 }

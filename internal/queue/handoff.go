@@ -44,7 +44,7 @@ func (g *Gate) end() (dropped *tenure, lost error) {
 		g.proceed()
 		return nil, lost
 	}
-	t.told.ends(h.told)
+	t.told.End(h.told)
 	switch {
 	case g.waiters.Len() > 0 && t.mayPass():
 	case g.waiters.Len() > 0:

@@ -267,7 +267,7 @@ func (s *Share) Release() error {
 func (p *Pool) giveBack(s *Share) *permit {
 	s.back = true
 	of := s.permit
-	of.told.ends(s.told)
+	of.told.End(s.told)
 	if of.shares--; of.shares > 0 {
 		return nil
 	}
@@ -308,7 +308,7 @@ func (p *Pool) shut(cause error) {
 	p.parked = nil
 	for len(p.permits) > 0 {
 		of := p.permits[0]
-		of.told.over(tracing.Closed, nil)
+		of.told.Over(tracing.Closed, nil)
 		of.keeper.Stop(cause)
 		p.drop(of).releaseLater()
 	}

@@ -31,7 +31,7 @@ func (l *line) possess(n int64, rec lease.Record, metadata map[string]string) po
 		TTL:     ttl,
 		Backoff: l.cfg.Backoff,
 		Fields: func(nonce string) map[string]string {
-			return told.mark(map[string]string{keyRenewal: nonce, keyTTL: millis(ttl)}, metadata)
+			return told.Sign(map[string]string{keyRenewal: nonce, keyTTL: millis(ttl)}, metadata)
 		},
 		Nonce:   func(md map[string]string) string { return md[keyRenewal] },
 		Watcher: told,
@@ -68,10 +68,7 @@ func (p *possession) releaseLater() {
 // free deletes the object. It ends when that is done, or some time after the first attempt has failed; the lease frees
 // the name at the latest.
 func (p *possession) free(ctx context.Context, patience time.Duration) error {
-	span := p.l.about.Release(p.told.under(ctx))
-	err := p.erase(ctx, patience)
-	p.told.released(span, err)
-	if err != nil {
+	if err := p.told.Release(ctx, p.n, func() error { return p.erase(ctx, patience) }); err != nil {
 		return err
 	}
 	p.l.event(Released, p.n)

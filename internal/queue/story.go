@@ -3,8 +3,7 @@ package queue
 import (
 	"context"
 	"errors"
-	"slices"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
@@ -230,128 +229,40 @@ func (l *line) expire(ctx context.Context, d death) (gone bool, err error) {
 
 // teller tells of a possession: of its renewals, of its loss, and of the holds on it. It is a [lease.Watcher].
 type teller struct {
-	l      *line
-	n      int64             // the ticket that it came with
-	origin trace.SpanContext // of the call that the ticket was drawn for
-	began  clock.Instant
-
-	mu       sync.Mutex
-	token    int64             // of the last hold
-	span     trace.SpanContext // of the last hold
-	holds    []*telemetry.Hold // that have not ended
-	trouble  *telemetry.Span   // of a renewal that did not succeed at once
-	failures int
+	*telemetry.Possession
+	l     *line
+	n     int64 // the ticket that it came with
+	began clock.Instant
+	token atomic.Int64 // of the last hold
 }
 
 func (l *line) teller(n int64) *teller {
-	return &teller{l: l, n: n, origin: l.origin(), began: l.now()}
+	return &teller{Possession: l.about.Possess(l.origin()), l: l, n: n, began: l.now()}
 }
 
 // begins notes a hold.
 func (t *teller) begins(token int64, h *telemetry.Hold) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.token, t.span = token, h.Context()
-	if h != nil {
-		t.holds = append(t.holds, h)
-	}
-}
-
-// ends notes that a hold was given back.
-func (t *teller) ends(h *telemetry.Hold) {
-	if h == nil {
-		return
-	}
-	t.mu.Lock()
-	t.holds = slices.DeleteFunc(t.holds, func(other *telemetry.Hold) bool { return other == h })
-	t.mu.Unlock()
-	h.End(tracing.Released, nil)
-}
-
-// over notes that all holds have ended, and reports whether there were any.
-func (t *teller) over(outcome string, err error) bool {
-	t.mu.Lock()
-	holds := t.holds
-	t.holds = nil
-	t.mu.Unlock()
-	for _, h := range holds {
-		h.End(outcome, err)
-	}
-	return len(holds) > 0
-}
-
-// under returns ctx with the span that what is done for the possession belongs to: that of its last hold, or else of the
-// call that the ticket was drawn for.
-func (t *teller) under(ctx context.Context) context.Context { return telemetry.Under(ctx, t.context()) }
-
-func (t *teller) context() trace.SpanContext {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.span.IsValid() {
-		return t.span
-	}
-	return t.origin
-}
-
-// mark adds that span to the metadata of a renewal, which must not leave there the span of whoever made the object.
-func (t *teller) mark(metadata map[string]string, made map[string]string) map[string]string {
-	telemetry.Inject(t.context(), metadata)
-	if metadata[tracing.Traceparent] == "" && made[tracing.Traceparent] != "" {
-		metadata[tracing.Traceparent] = ""
-	}
-	return metadata
+	t.token.Store(token)
+	t.Begin(h)
 }
 
 // Renewed implements [lease.Watcher].
 func (t *teller) Renewed(attempts int) {
 	t.l.event(Renewed, t.n)
-	t.l.cfg.Telemetry.Renewed(t.l.kind)
 	if attempts > 1 {
 		t.l.event(RenewalRetried, t.n, "attempts", attempts)
 	}
-	t.settled(tracing.Renewed, nil)
+	t.Possession.Renewed()
 }
 
 // Failed implements [lease.Watcher].
 func (t *teller) Failed(err error) {
 	t.l.event(RenewalFailed, t.n, "error", err)
-	t.l.cfg.Telemetry.RenewalFailed(t.l.kind)
-	ctx := t.under(context.Background())
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.failures++; t.failures == 1 {
-		t.trouble = t.l.about.Renew(ctx)
-	}
+	t.Possession.Failed()
 }
 
 // Lost implements [lease.Watcher].
 func (t *teller) Lost(err error) {
-	t.mu.Lock()
-	token := t.token
-	t.mu.Unlock()
-	t.l.event(Lost, t.n, "token", token, "held for", t.l.now().Since(t.began), "error", err)
-	t.settled(tracing.Lost, err)
-	if t.over(tracing.Lost, err) {
-		t.l.cfg.Telemetry.Lost(t.l.kind, lease.LossReason(err))
-	}
-}
-
-// settled ends the story of a renewal.
-func (t *teller) settled(outcome string, err error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.trouble.End(outcome, err, tracing.KeyAttempts.Int(t.failures))
-	t.trouble, t.failures = nil, 0
-}
-
-// released tells of the request that lets the next one in.
-func (t *teller) released(span *telemetry.Span, err error) {
-	if span == nil {
-		return
-	}
-	outcome := tracing.Released
-	if err != nil {
-		outcome = tracing.Unconfirmed
-	}
-	span.End(outcome, err, tracing.KeyTicket.Int64(t.n))
+	t.l.event(Lost, t.n, "token", t.token.Load(), "held for", t.l.now().Since(t.began), "error", err)
+	t.Possession.Lost(lease.LossReason(err), err)
 }

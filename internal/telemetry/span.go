@@ -79,20 +79,11 @@ func Under(ctx context.Context, parent trace.SpanContext) context.Context {
 	return trace.ContextWithSpanContext(ctx, parent)
 }
 
-// Renew starts the span of a renewal that has met with trouble.
-func (s Subject) Renew(ctx context.Context) *Span { return s.start(ctx, tracing.SpanRenew) }
-
-// Release starts the span of the request that lets the next one in.
-func (s Subject) Release(ctx context.Context) *Span { return s.start(ctx, tracing.SpanRelease) }
-
 // Expire starts the span of the removal of another's dead holder.
 func (s Subject) Expire(ctx context.Context) *Span { return s.start(ctx, tracing.SpanExpire) }
 
 // Run starts the span of a function that is to run once.
 func (s Subject) Run(ctx context.Context) *Span { return s.start(ctx, tracing.SpanRun) }
-
-// Term starts the span of a term of office.
-func (s Subject) Term(ctx context.Context) *Span { return s.start(ctx, tracing.SpanTerm) }
 
 // Inside returns ctx as the code under the span should have it.
 func (s *Span) Inside(ctx context.Context) context.Context {
