@@ -24,6 +24,12 @@ var (
 	// ErrUnconfirmed says that a release has had no answer from the service yet. The caller holds nothing any more; the
 	// release goes on in the background, and the lease frees the name at the latest.
 	ErrUnconfirmed = lease.ErrUnconfirmed
+
+	// ErrName says that nothing can have this name. Nothing was sent.
+	ErrName = queue.ErrName
+
+	// ErrStale says that a name is not held under the token that was given to [Client.Break]. Nothing was changed.
+	ErrStale = queue.ErrStale
 )
 
 // MismatchError says that the clients of one name do not agree on what it is: one takes it for a mutex, say, and

@@ -22,9 +22,23 @@ type BucketConfig struct {
 	Versioning bool
 	SoftDelete time.Duration
 
+	// DeleteAfter, in days, and DeletePrefix are only reported, as a lifecycle
+	// rule, and so are PreventPublic and UniformAccess.
+	DeleteAfter                  int
+	DeletePrefix                 string
+	PreventPublic, UniformAccess bool
+
 	// DenyWrite refuses every request that changes an object, DenyAll every
-	// request, with status 403.
+	// request, with status 403. Deny refuses those that need one of the
+	// permissions, such as "storage.objects.list".
 	DenyWrite, DenyAll bool
+	Deny               []string
+}
+
+// allows reports whether the caller has a permission, which for some changes an
+// object.
+func (c *BucketConfig) allows(permission string, write bool) bool {
+	return !c.DenyAll && !(c.DenyWrite && write) && !slices.Contains(c.Deny, permission)
 }
 
 func (c *BucketConfig) class() string {
@@ -55,6 +69,27 @@ type bucketJSON struct {
 	Versioning      *enabledJSON     `json:"versioning,omitempty"`
 	SoftDelete      *softDeleteJSON  `json:"softDeletePolicy,omitempty"`
 	RetentionPolicy *retentionPolicy `json:"retentionPolicy,omitempty"`
+	IAM             *iamJSON         `json:"iamConfiguration,omitempty"`
+	Lifecycle       *lifecycleJSON   `json:"lifecycle,omitempty"`
+}
+
+type iamJSON struct {
+	Uniform       enabledJSON `json:"uniformBucketLevelAccess"`
+	PreventPublic string      `json:"publicAccessPrevention"`
+}
+
+type lifecycleJSON struct {
+	Rules []lifecycleRule `json:"rule"`
+}
+
+type lifecycleRule struct {
+	Action struct {
+		Type string `json:"type"`
+	} `json:"action"`
+	Condition struct {
+		Age      int      `json:"age"`
+		Prefixes []string `json:"matchesPrefix,omitempty"`
+	} `json:"condition"`
 }
 
 type enabledJSON struct {
@@ -86,6 +121,18 @@ func (b *bucket) answer() *bucketJSON {
 	if b.RetentionPeriod > 0 {
 		a.RetentionPolicy = &retentionPolicy{int64(b.RetentionPeriod / time.Second), a.Updated}
 	}
+	a.IAM = &iamJSON{Uniform: enabledJSON{b.UniformAccess}, PreventPublic: "inherited"}
+	if b.PreventPublic {
+		a.IAM.PreventPublic = "enforced"
+	}
+	if b.DeleteAfter > 0 {
+		var rule lifecycleRule
+		rule.Action.Type, rule.Condition.Age = "Delete", b.DeleteAfter
+		if b.DeletePrefix != "" {
+			rule.Condition.Prefixes = []string{b.DeletePrefix}
+		}
+		a.Lifecycle = &lifecycleJSON{[]lifecycleRule{rule}}
+	}
 	return a
 }
 
@@ -102,6 +149,22 @@ func (j *bucketJSON) config() BucketConfig {
 		cfg.RetentionPeriod = time.Duration(j.RetentionPolicy.Seconds) * time.Second
 	}
 	return cfg
+}
+
+// testPermissions tells which of the permissions the caller has.
+func (st *store) testPermissions(c *call, _ time.Time) outcome {
+	b := st.buckets[c.bucket]
+	if b == nil {
+		return failed(noBucket())
+	}
+	has := []string{}
+	for _, p := range c.query["permissions"] {
+		write := p != "storage.buckets.get" && p != "storage.objects.get" && p != "storage.objects.list"
+		if b.allows(p, write) {
+			has = append(has, p)
+		}
+	}
+	return outcome{permissions: has}
 }
 
 // createBucket creates a bucket at a caller's request.

@@ -127,6 +127,8 @@ func (c *call) parseAdmin(method string, body []byte) *apiError {
 		c.bucket, c.config, c.run = j.Name, j.config(), (*store).createBucket
 	case c.bucket == "":
 		c.run = (*store).listBuckets
+	case method == http.MethodGet:
+		c.run = (*store).testPermissions
 	default:
 		c.run, c.empty = (*store).deleteBucket, true
 	}

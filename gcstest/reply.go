@@ -35,6 +35,8 @@ func (c *call) render(out *outcome, at time.Time) *reply {
 		r.json(out.page.answer(c.bucket, out.retain))
 	case out.bucket != nil:
 		r.json(out.bucket.answer())
+	case out.permissions != nil:
+		r.json(map[string]any{"kind": "storage#testIamPermissionsResponse", "permissions": out.permissions})
 	default:
 		r.json(bucketsAnswer(out.list))
 	}

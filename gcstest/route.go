@@ -46,6 +46,8 @@ func (t *target) locateJSON(method, path string) {
 	}
 	t.bucket, t.name = part[0], part[2]
 	switch {
+	case n == 3 && part[1] == "iam" && part[2] == "testPermissions" && t.bucket != "" && method == http.MethodGet:
+		t.name, t.known = "", true
 	case n > 1 && (part[1] != "o" || t.bucket == ""), t.upload && n != 2:
 	case n == 1:
 		t.kind, t.known = bucketKind(method, t.bucket)

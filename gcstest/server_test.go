@@ -309,3 +309,39 @@ func TestConcurrentUse(t *testing.T) {
 		w.faults.Wait()
 	})
 }
+
+// TestDoctor checks what a program asks that wants to know whether a bucket
+// suits it.
+func TestDoctor(t *testing.T) {
+	s := gcstest.New(gcstest.Model{})
+	defer s.Close()
+	s.CreateBucket("b", gcstest.BucketConfig{
+		Deny: []string{"storage.objects.list"}, DeleteAfter: 30, DeletePrefix: "tmp/", PreventPublic: true, UniformAccess: true,
+	})
+	b := never(s.Client(nil).Bucket("b"))
+	asked := []string{"storage.objects.create", "storage.objects.list", "storage.objects.get"}
+	has, err := b.IAM().TestPermissions(t.Context(), asked)
+	if err != nil || !slices.Equal(has, []string{asked[0], asked[2]}) {
+		t.Errorf("permissions: %v, %v", has, err)
+	}
+	_, err = b.Objects(t.Context(), nil).Next()
+	wantStatus(t, "list", err, http.StatusForbidden)
+	wantStatus(t, "write", put(t.Context(), b.Object("o"), nil), 0)
+	a, err := b.Attrs(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.PublicAccessPrevention != storage.PublicAccessPreventionEnforced || !a.UniformBucketLevelAccess.Enabled {
+		t.Errorf("access: %v, %v", a.PublicAccessPrevention, a.UniformBucketLevelAccess)
+	}
+	if r := a.Lifecycle.Rules; len(r) != 1 || r[0].Action.Type != storage.DeleteAction ||
+		r[0].Condition.AgeInDays != 30 || !slices.Equal(r[0].Condition.MatchesPrefix, []string{"tmp/"}) {
+		t.Errorf("lifecycle: %+v", r)
+	}
+	s.CreateBucket("b", gcstest.BucketConfig{DenyWrite: true})
+	if has, err := b.IAM().TestPermissions(t.Context(), asked); err != nil || !slices.Equal(has, asked[1:]) {
+		t.Errorf("permissions without writing: %v, %v", has, err)
+	}
+	_, err = never(s.Client(nil).Bucket("none")).IAM().TestPermissions(t.Context(), asked)
+	wantStatus(t, "no bucket", err, http.StatusNotFound)
+}

@@ -83,6 +83,8 @@ type outcome struct {
 	page   *page
 	upload *progress
 	list   []*bucket
+
+	permissions []string
 }
 
 func failed(err *apiError) outcome { return outcome{err: err} }
@@ -109,7 +111,7 @@ func (st *store) open(c *call, permission string, write bool) (*bucket, *apiErro
 	switch {
 	case b == nil:
 		return nil, noBucket()
-	case b.DenyAll, b.DenyWrite && write:
+	case !b.allows(permission, write):
 		return nil, denied(permission)
 	}
 	return b, nil

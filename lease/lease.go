@@ -51,10 +51,20 @@ func (l *Lease) Deadline() time.Time {
 	return l.keeper.deadline()
 }
 
+// Margin returns for how long after the [Lease.Deadline] nobody else may have the name: the time that is left to stop
+// what does not stop by itself. It is a tenth of the lease's length, at least a second, and covers the difference
+// between clocks as well: use half of it. If the objects of the name were removed by force there is no such time.
+func (l *Lease) Margin() time.Duration {
+	l.keeper.mu.Lock()
+	defer l.keeper.mu.Unlock()
+	return Margin(l.keeper.rec.Length)
+}
+
 // Context returns a copy of parent that is cancelled when the lease is over, with the lease's error as its
-// [context.Cause], and that carries the fencing token for [TokenFrom]. Call cancel when it is no longer needed.
+// [context.Cause], and that carries the lease for [From] and its fencing token for [TokenFrom]. Call cancel when it is no
+// longer needed.
 func (l *Lease) Context(parent context.Context) (ctx context.Context, cancel context.CancelFunc) {
-	c, cancelCause := context.WithCancelCause(context.WithValue(parent, tokenKey{}, l.token))
+	c, cancelCause := context.WithCancelCause(context.WithValue(parent, leaseKey{}, l))
 	w := &watcher{cancel: cancelCause}
 
 	l.keeper.mu.Lock()
@@ -89,11 +99,19 @@ func (l *Lease) end(err error) {
 	l.watchers = nil
 }
 
-type tokenKey struct{}
+type leaseKey struct{}
+
+// From returns the lease under which the code that got ctx runs. It reports false outside of one.
+func From(ctx context.Context) (l *Lease, ok bool) {
+	l, ok = ctx.Value(leaseKey{}).(*Lease)
+	return l, ok
+}
 
 // TokenFrom returns the fencing token that ctx carries: that of the lease under which the code runs. It reports false
 // outside of one.
 func TokenFrom(ctx context.Context) (token int64, ok bool) {
-	token, ok = ctx.Value(tokenKey{}).(int64)
-	return token, ok
+	if l, ok := From(ctx); ok {
+		return l.token, true
+	}
+	return 0, false
 }

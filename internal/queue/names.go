@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -25,21 +26,24 @@ var reserved = map[string]bool{"t": true, "w": true, "h": true, "run": true, "do
 // digits is the width of a ticket's number in its name: that of the largest int64, so that names sort like numbers.
 const digits = 19
 
+// ErrName says that nothing can have this name.
+var ErrName = errors.New("impossible name")
+
 // Path is where the objects of one lock live: the prefix and the lock's escaped name.
 type Path string
 
 // NewPath returns the path of the lock name below prefix.
 func NewPath(prefix, name string) (Path, error) {
 	if name == "" {
-		return "", fmt.Errorf("the name of a lock must not be empty")
+		return "", fmt.Errorf("%w: empty", ErrName)
 	}
 	if !utf8.ValidString(name) {
-		return "", fmt.Errorf("the name of a lock must be valid UTF-8: %q", name)
+		return "", fmt.Errorf("%w: %q is not valid UTF-8", ErrName, name)
 	}
 	p := Path(prefix + escape(name))
 	longest := p.ticket(0)
 	if err := object.CheckName(longest + "-witness-of-a-generation"); err != nil {
-		return "", fmt.Errorf("the lock %.40q... cannot be kept in a bucket: %w", name, err)
+		return "", fmt.Errorf("%w: %.40q... cannot be kept in a bucket: %w", ErrName, name, err)
 	}
 	return p, nil
 }

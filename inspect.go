@@ -1,0 +1,100 @@
+package gcsync
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/gcsync/gcsync/internal/queue"
+)
+
+// State is what the objects of a name tell, for people: who holds it and who waits, in order. It was already old when
+// it was read, so nothing may be decided by it; to decide, lock. Its times are the service's.
+type State struct {
+	Name string
+	Kind string // what the name is: "mutex"; empty: nobody ever came for it
+
+	Holders []Claim // those who hold it; of a mutex one at most
+	Waiters []Claim // those who wait, in the order in which they will have it
+
+	Used time.Time // when anything of it last changed; zero: never
+	At   time.Time // when the state was read; over gRPC by this machine's clock
+}
+
+// Claim is one holder or waiter: a process, and whichever of its goroutines has its turn.
+type Claim struct {
+	Owner string // Options.Owner
+	Host  string
+
+	// Token is the fencing token of the process's first turn, of a waiter the one that it will have. Turns that its
+	// goroutines pass on among themselves have the tokens that follow.
+	Token int64
+
+	Since   time.Time     // when it came for the name
+	Renewed time.Time     // when it last renewed its lease; zero: not yet
+	Lease   time.Duration // how long after that it is to be left alone
+
+	// Expires is Renewed + Lease: a holder that does not renew until then may be removed by others. It is zero for one
+	// that has not renewed yet, whose lease began when it got its turn, which nothing tells.
+	Expires time.Time
+}
+
+// Inspect returns the state of a name. Of one that nobody ever used it returns the state of a name that is free. It
+// takes a listing and a read that costs nothing, and changes nothing in the bucket.
+func (c *Client) Inspect(ctx context.Context, name string) (*State, error) {
+	row, err := c.queue.Inspect(ctx, name)
+	if err != nil {
+		return nil, fmt.Errorf("gcsync: inspect %q: %w", name, err)
+	}
+	return stateOf(row), nil
+}
+
+// List returns the states of all names that begin with prefix, in the order of the names. It lists all objects below the
+// prefix, a request each thousand, and changes nothing in the bucket. An error ends the sequence.
+func (c *Client) List(ctx context.Context, prefix string) iter.Seq2[*State, error] {
+	return func(yield func(*State, error) bool) {
+		rows, err := c.queue.Rows(ctx, prefix)
+		if err != nil {
+			yield(nil, fmt.Errorf("gcsync: list %q: %w", prefix, err))
+			return
+		}
+		for _, row := range rows {
+			if !yield(stateOf(row), nil) {
+				return
+			}
+		}
+	}
+}
+
+// Break takes a name away from the holder that has the token, as [Client.Inspect] told it or any token of the same
+// holder's, and from nobody else; if somebody else holds it, or nobody, the error is [ErrStale]. The next in line has it
+// at once.
+//
+// It is for a holder that is known to be dead, whose lease is long. A live one learns that it has lost the name only
+// when it next renews, within a third of its TTL, and until then two believe that they hold it.
+func (c *Client) Break(ctx context.Context, name string, token int64) error {
+	if err := c.queue.Evict(ctx, name, token); err != nil {
+		return fmt.Errorf("gcsync: break %q: %w", name, err)
+	}
+	return nil
+}
+
+func stateOf(row *queue.Row) *State {
+	s := &State{Name: row.Name, Kind: row.Kind, Used: row.Used, At: row.At}
+	if row.Head != nil {
+		s.Holders = []Claim{claimOf(row.Head)}
+	}
+	for i := range row.Behind {
+		s.Waiters = append(s.Waiters, claimOf(&row.Behind[i]))
+	}
+	return s
+}
+
+func claimOf(p *queue.Place) Claim {
+	c := Claim{Owner: p.Owner, Host: p.Host, Token: p.Token, Since: p.Came, Renewed: p.Renewed, Lease: p.Lease}
+	if !c.Renewed.IsZero() {
+		c.Expires = c.Renewed.Add(c.Lease)
+	}
+	return c
+}

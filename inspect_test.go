@@ -1,0 +1,185 @@
+package gcsync_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/gcsync/gcsync"
+	"github.com/gcsync/gcsync/gcstest"
+)
+
+// Inspect tells who holds a name and who waits, in order, with the tokens that they have or will have.
+func TestInspect(t *testing.T) {
+	inBubble(t, typical, func(b *bed) {
+		ctx := context.Background()
+		viewer := b.host("viewer")
+		state := func() *gcsync.State {
+			t.Helper()
+			s, err := viewer.Inspect(ctx, "m")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s
+		}
+		if s := state(); s.Kind != "" || s.Holders != nil || s.Waiters != nil || !s.Used.IsZero() {
+			t.Errorf("a name never used: %+v", s)
+		}
+		names := []string{"a", "b", "c", "d"}
+		type had struct {
+			owner string
+			token int64
+		}
+		turn, done := make(chan struct{}), make(chan had)
+		leave, cancel := context.WithCancel(ctx)
+		for _, name := range names {
+			m, wait := b.host(name).Mutex("m"), ctx
+			if name == "c" {
+				wait = leave
+			}
+			go func() {
+				mine := had{owner: name}
+				if err := m.Lock(wait); err == nil {
+					mine.token = m.Lease().Token()
+					<-turn
+					b.unlock(m)
+				}
+				done <- mine
+			}()
+			time.Sleep(time.Second)
+		}
+		time.Sleep(20 * time.Second) // until the holder has renewed
+		s := state()
+		if len(s.Holders) != 1 || len(s.Waiters) != 3 || s.Kind != "mutex" {
+			t.Fatalf("%+v", s)
+		}
+		holder := s.Holders[0]
+		if holder.Owner != "a" || holder.Renewed.IsZero() || holder.Lease != 30*time.Second ||
+			!holder.Expires.Equal(holder.Renewed.Add(holder.Lease)) || holder.Expires.Before(s.At) {
+			t.Errorf("holder: %+v at %v", holder, s.At)
+		}
+		promised := make(map[string]int64)
+		for i, w := range s.Waiters {
+			if w.Owner != names[i+1] || !w.Renewed.IsZero() || w.Since.Before(holder.Since) {
+				t.Errorf("waiter %d: %+v", i, w)
+			}
+			promised[w.Owner] = w.Token
+		}
+
+		// One that closes has left its place.
+		cancel()
+		<-done
+		if err := viewer.Break(ctx, "m", holder.Token+1<<20); !errors.Is(err, gcsync.ErrStale) {
+			t.Errorf("broken with the token of a waiter: %v", err)
+		}
+		turn <- struct{}{}
+		if first := <-done; first != (had{"a", holder.Token}) {
+			t.Errorf("%+v was first, shown was %+v", first, holder)
+		}
+		for _, name := range []string{"b", "d"} {
+			turn <- struct{}{}
+			if next := <-done; next != (had{name, promised[name]}) {
+				t.Errorf("%+v was next, promised was %s %d", next, name, promised[name])
+			}
+		}
+		time.Sleep(time.Minute) // until the place of the one who left is gone
+		if s := state(); s.Holders != nil || s.Waiters != nil || s.Used.IsZero() {
+			t.Errorf("a free name: %+v", s)
+		}
+	})
+}
+
+// A waiter that closed is not shown, though its ticket stays until its turn.
+func TestInspectLeavesOutTheAbandoned(t *testing.T) {
+	inBubble(t, typical, func(b *bed) {
+		ctx := context.Background()
+		a, viewer := b.host("a").Mutex("m"), b.host("viewer")
+		b.lock(a)
+		w := b.host("w")
+		short, cancel := context.WithTimeout(ctx, 2*time.Second)
+		defer cancel()
+		if err := w.Mutex("m").Lock(short); err == nil {
+			t.Fatal("locked twice")
+		}
+		if err := w.Close(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if s, err := viewer.Inspect(ctx, "m"); err != nil || len(s.Holders) != 1 || len(s.Waiters) != 0 {
+			t.Errorf("%+v, %v", s, err)
+		}
+		b.unlock(a)
+		if s, err := viewer.Inspect(ctx, "m"); err != nil || len(s.Holders) != 0 || len(s.Waiters) != 0 {
+			t.Errorf("%+v, %v", s, err)
+		}
+	})
+}
+
+// List tells of the names that begin with a prefix, whatever they are called, and of no others; and changes nothing.
+func TestList(t *testing.T) {
+	inBubble(t, gcstest.Model{}, func(b *bed) {
+		ctx := context.Background()
+		a := b.host("a")
+		names := []string{"a/t", "a/t/w", "jobs/x", "jobs/x/t", "jobs/ä b", "jobs2", "t"}
+		for _, name := range names {
+			b.lock(a.Mutex(name))
+		}
+		before := len(b.srv.Objects(bucket, ""))
+		for prefix, want := range map[string][]string{
+			"": names, "jobs": names[2:6], "jobs/": names[2:5], "jobs/x": names[2:4], "a/t": names[:2], "a/t/": names[1:2], "none": nil,
+		} {
+			var got []string
+			for s, err := range a.List(ctx, prefix) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got = append(got, s.Name); len(s.Holders) != 1 {
+					t.Errorf("%q: %+v", s.Name, s)
+				}
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("prefix %q: %q, want %q", prefix, got, want)
+			}
+		}
+		if after := len(b.srv.Objects(bucket, "")); after != before {
+			t.Errorf("%d objects before, %d after", before, after)
+		}
+		b.srv.CreateBucket(bucket, gcstest.BucketConfig{DenyAll: true})
+		for s, err := range a.List(ctx, "") {
+			if err == nil {
+				t.Errorf("listed without permission: %+v", s)
+			}
+		}
+		b.srv.CreateBucket(bucket, gcstest.BucketConfig{})
+	})
+}
+
+// Break frees the name from exactly the holder that was seen.
+func TestBreak(t *testing.T) {
+	inBubble(t, typical, func(b *bed) {
+		ctx := context.Background()
+		dead, viewer, next := b.host("dead"), b.host("viewer"), b.host("next").Mutex("m")
+		b.lock(dead.Mutex("m"))
+		token := dead.Mutex("m").Lease().Token()
+		dead.vanish()
+		start := time.Now()
+		if err := viewer.Break(ctx, "m", token); err != nil {
+			t.Fatal(err)
+		}
+		b.lock(next)
+		b.within("locking after a break", start, 0, 3*time.Second)
+		for _, stale := range []int64{token, 0, -1} {
+			if err := viewer.Break(ctx, "m", stale); !errors.Is(err, gcsync.ErrStale) {
+				t.Errorf("broken with token %d, which is over: %v", stale, err)
+			}
+		}
+		if err := next.Lease().Err(); err != nil {
+			t.Error(err)
+		}
+		b.unlock(next)
+		if err := viewer.Break(ctx, "m", token); !errors.Is(err, gcsync.ErrStale) {
+			t.Errorf("broken though free: %v", err)
+		}
+	})
+}

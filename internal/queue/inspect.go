@@ -1,0 +1,234 @@
+package queue
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gcsync/gcsync/internal/object"
+)
+
+// What people want to know of a queue, read from a listing. Nothing here is evidence: a listing is already old when it
+// arrives, and a gap in it proves nothing.
+
+// Row is the queue of one name as a listing showed it.
+type Row struct {
+	Name   string
+	Kind   string    // empty: no ticket was ever drawn, or none that can be read
+	Head   *Place    // whoever holds the name; nil: nobody
+	Behind []Place   // those who wait, in order
+	Used   time.Time // when anything of it last changed, by the service's clock
+	At     time.Time // when the row was read: by the service's clock, or over gRPC by this machine's
+}
+
+// Place is one ticket that somebody holds the name with, or waits with.
+type Place struct {
+	Token       int64 // of the ticket's first local grant
+	Owner, Host string
+	Came        time.Time     // when the ticket was drawn
+	Renewed     time.Time     // when the holder was last heard of; zero: it has not renewed yet
+	Lease       time.Duration // how long it may be silent
+
+	n     int64
+	baton *record
+}
+
+// Inspect reads the row of one name. It changes nothing.
+func (q *Queue) Inspect(ctx context.Context, name string) (*Row, error) {
+	path, err := NewPath(q.cfg.Prefix, name)
+	if err != nil {
+		return nil, err
+	}
+	objects, err := q.listing(ctx, path.tickets())
+	if err != nil {
+		return nil, err
+	}
+	row := &Row{Name: name}
+	for _, f := range q.folders(objects) {
+		if f.path == path {
+			row = f.row(name)
+		}
+	}
+	row.At, err = q.present(ctx, objects)
+	return row, err
+}
+
+// Rows reads the rows of all names that begin with prefix, in the order of their names. It changes nothing.
+func (q *Queue) Rows(ctx context.Context, prefix string) ([]*Row, error) {
+	// Segments are escaped as a whole, so the last one, which may be half a segment, is left for the filter.
+	whole := prefix[:strings.LastIndex(prefix, "/")+1]
+	objects, err := q.listing(ctx, q.cfg.Prefix+escape(whole))
+	if err != nil {
+		return nil, err
+	}
+	at, err := q.present(ctx, objects)
+	if err != nil {
+		return nil, err
+	}
+	var rows []*Row
+	for _, f := range q.folders(objects) {
+		name, err := url.PathUnescape(strings.TrimPrefix(string(f.path), q.cfg.Prefix))
+		if err != nil || !strings.HasPrefix(name, prefix) {
+			continue // not of our making, or not asked for
+		}
+		row := f.row(name)
+		row.At = at
+		rows = append(rows, row)
+	}
+	slices.SortFunc(rows, func(a, b *Row) int { return strings.Compare(a.Name, b.Name) })
+	return rows, nil
+}
+
+// listing lists until there is an answer.
+func (q *Queue) listing(ctx context.Context, prefix string) ([]object.Object, error) {
+	for backoff := q.cfg.Backoff(); ; {
+		all, _, err := q.cfg.Store.List(ctx, prefix)
+		if err == nil || !retryable(err) || !object.Pause(ctx, backoff) {
+			return all, err
+		}
+	}
+}
+
+// present returns the time by the service's clock, as the refusal of a read tells it for nothing; over gRPC, where it
+// does not, or if there is nothing to read, this machine's.
+func (q *Queue) present(ctx context.Context, objects []object.Object) (time.Time, error) {
+	if len(objects) > 0 {
+		last := objects[len(objects)-1]
+		for backoff := q.cfg.Backoff(); ; {
+			_, err := q.cfg.Store.GetIf(ctx, last.Name, object.Version{Gen: last.Gen, Meta: last.Meta + 1<<32})
+			var refused *object.Error
+			switch outcome := object.OutcomeOf(err); {
+			case outcome == object.Refused && errors.As(err, &refused) && !refused.Date.IsZero():
+				return refused.Date, nil
+			case outcome == object.Denied:
+				return time.Time{}, err
+			case outcome != object.Busy && outcome != object.Indeterminate:
+				return q.cfg.Store.Clock().Now().Wall(), nil
+			}
+			if !object.Pause(ctx, backoff) {
+				return time.Time{}, err
+			}
+		}
+	}
+	return q.cfg.Store.Clock().Now().Wall(), nil
+}
+
+// folder is all that was listed of one name.
+type folder struct {
+	path    Path
+	tickets []*record
+	used    time.Time
+}
+
+// folders sorts a listing by names. What is in nobody's folder is left out.
+func (q *Queue) folders(objects []object.Object) []*folder {
+	var all []*folder
+	known := make(map[Path]*folder)
+	for _, o := range objects {
+		p, dir, ok := split(o.Name)
+		if !ok {
+			continue
+		}
+		f := known[p]
+		if f == nil {
+			f = &folder{path: p}
+			known[p] = f
+			all = append(all, f)
+		}
+		if o.Updated.After(f.used) {
+			f.used = o.Updated
+		}
+		if dir == dirTickets {
+			r := &record{Object: o}
+			if r.read(p) == "" {
+				f.tickets = append(f.tickets, r)
+			}
+		}
+	}
+	return all
+}
+
+// split takes an object's name apart: the path of the lock that it belongs to, and the folder below that.
+func split(name string) (p Path, dir string, ok bool) {
+	for _, dir := range [...]string{dirTickets, dirWitnesses} {
+		if i := strings.LastIndex(name, dir); i >= 0 && !strings.Contains(name[i+len(dir):], "/") {
+			return Path(name[:i]), dir, true
+		}
+	}
+	return "", "", false
+}
+
+// row reads the tickets of one name.
+func (f *folder) row(name string) *Row {
+	row := &Row{Name: name, Used: f.used}
+	if len(f.tickets) == 0 {
+		return row
+	}
+	slices.SortFunc(f.tickets, func(a, b *record) int { return cmp.Compare(a.n, b.n) })
+	top := f.tickets[len(f.tickets)-1]
+	row.Kind = top.kind
+	head := chain(f.tickets, top, make(map[int64]int64))
+	for i, r := range f.tickets {
+		if i == 0 || r.n <= head {
+			continue // below the row, or the baton of the head
+		}
+		baton := f.tickets[i-1]
+		if baton.abandoned {
+			continue // nobody stands here any more; the place goes when its turn comes
+		}
+		p := Place{
+			Token: (r.base + r.n) << passBits,
+			Owner: r.Metadata[keyOwner],
+			Host:  r.Metadata[keyHost],
+			Came:  r.Created,
+			Lease: baton.lease(),
+			n:     r.n,
+			baton: baton,
+		}
+		if baton.renewal != "" {
+			p.Renewed = baton.Updated
+		}
+		if r.n == head+1 {
+			row.Head = &p
+		} else {
+			row.Behind = append(row.Behind, p)
+		}
+	}
+	return row
+}
+
+// ErrStale says that a name is not held under the token that was given.
+var ErrStale = errors.New("not held under this token")
+
+// Evict ends the tenure of the holder that has the token, and of nobody else: it deletes its baton. Which of the
+// holder's local turns the token is of makes no difference.
+func (q *Queue) Evict(ctx context.Context, name string, token int64) error {
+	row, err := q.Inspect(ctx, name)
+	if err != nil {
+		return err
+	}
+	if row.Head == nil || row.Head.Token>>passBits != token>>passBits {
+		return ErrStale
+	}
+	path, err := NewPath(q.cfg.Prefix, name)
+	if err != nil {
+		return err
+	}
+	l := &line{cfg: &q.cfg, store: q.cfg.Store, path: path, kind: row.Kind}
+	baton := row.Head.baton
+	for backoff := q.cfg.Backoff(); ; {
+		gone, err := l.isGone(ctx, baton.n-1, baton.prev) // tickets are deleted in order, whatever the listing said
+		switch {
+		case gone:
+			return l.removeAll(ctx, baton.n, object.Version{Gen: baton.Gen})
+		case err == nil:
+			return ErrStale
+		case !retryable(err) || !object.Pause(ctx, backoff):
+			return err
+		}
+	}
+}
