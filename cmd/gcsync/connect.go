@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"cloud.google.com/go/storage"
+
+	"github.com/gcsync/gcsync"
+)
+
+// connection are the flags that say how to reach a bucket, and what is opened with them.
+type connection struct {
+	credentials string
+	grpc        bool
+	verbose     bool
+	prefix      string
+	ttl, claim  time.Duration
+	owner       string
+
+	a       *app
+	target  target
+	storage *storage.Client
+	bucket  *storage.BucketHandle
+	client  *gcsync.Client
+}
+
+// register adds the flags that every command has which uses a bucket.
+func (c *connection) register(f *flag.FlagSet) {
+	f.StringVar(&c.credentials, "credentials", "", "`file` with the credentials to use, in place of the application default")
+	f.BoolVar(&c.grpc, "grpc", false, "talk gRPC to the service")
+	f.BoolVar(&c.verbose, "v", false, "log each step on the standard error")
+}
+
+// registerPrefix adds the flag that says where gcsync's objects are.
+func (c *connection) registerPrefix(f *flag.FlagSet) {
+	f.StringVar(&c.prefix, "prefix", "gcsync/", "what the names of all `objects` begin with; all clients must agree on it")
+}
+
+// registerHold adds the flags of those who hold something.
+func (c *connection) registerHold(f *flag.FlagSet) {
+	c.registerPrefix(f)
+	f.DurationVar(&c.ttl, "ttl", 30*time.Second, "how long a holder that was renewing may be silent before others take over")
+	f.DurationVar(&c.claim, "claim", 0, "the same for one that has not renewed yet (default 10s, or the TTL if that is shorter)")
+	f.StringVar(&c.owner, "owner", "gcsync", "`name` to show to others; the process number is added")
+}
+
+// open opens the bucket. Nothing is sent yet.
+func (c *connection) open(ctx context.Context, a *app, t target) error {
+	c.a, c.target = a, t
+	restore := c.credential()
+	var err error
+	if c.grpc {
+		c.storage, err = storage.NewGRPCClient(ctx)
+	} else {
+		c.storage, err = storage.NewClient(ctx)
+	}
+	restore()
+	if err != nil {
+		return &failure{exitService, fmt.Errorf("no access to Cloud Storage: %w", err)}
+	}
+	c.bucket = c.storage.Bucket(t.bucket)
+	c.owner = fmt.Sprintf("%s/%d", c.owner, os.Getpid())
+	c.client, err = gcsync.New(c.bucket, &gcsync.Options{
+		Prefix: c.prefix, Owner: c.owner, TTL: c.ttl, Claim: c.claim, Linger: -1, Logger: c.logger(),
+	})
+	if err != nil {
+		c.storage.Close()
+		return &failure{exitUsage, err}
+	}
+	return nil
+}
+
+// credential puts the file where the storage client looks for it, and returns what takes it away again: the user's
+// command is not to inherit it.
+func (c *connection) credential() (restore func()) {
+	const key = "GOOGLE_APPLICATION_CREDENTIALS"
+	if c.credentials == "" {
+		return func() {}
+	}
+	was, there := os.LookupEnv(key)
+	os.Setenv(key, c.credentials)
+	return func() {
+		if there {
+			os.Setenv(key, was)
+		} else {
+			os.Unsetenv(key)
+		}
+	}
+}
+
+func (c *connection) logger() *slog.Logger {
+	if !c.verbose {
+		return slog.New(slog.DiscardHandler) // what matters is said by the command itself
+	}
+	return slog.New(slog.NewTextHandler(c.a.stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+// farewell bounds the last requests of the program: what they would release is freed by its lease in about that time.
+const farewell = 10 * time.Second
+
+func (c *connection) close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), farewell)
+	defer cancel()
+	return errors.Join(c.client.Close(ctx), c.storage.Close())
+}
+
+// answer bounds commands that only look.
+const answer = 30 * time.Second
+
+// look opens the bucket, and lets f look at it.
+func (c *connection) look(ctx context.Context, a *app, t target, f func(ctx context.Context) error) error {
+	if err := c.open(ctx, a, t); err != nil {
+		return err
+	}
+	defer c.close()
+	ctx, cancel := context.WithTimeout(ctx, answer)
+	defer cancel()
+	return f(ctx)
+}

@@ -1,0 +1,196 @@
+package main
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/gcsync/gcsync"
+)
+
+// view is how the state of a name is shown.
+type view struct {
+	json   bool
+	chosen bool
+}
+
+// register adds the flag that chooses.
+func (v *view) register(f *flag.FlagSet) {
+	f.Func("json", "print a JSON object a line (default where the standard output is no terminal; -json=false: a table)", func(s string) error {
+		on, err := strconv.ParseBool(s)
+		v.json, v.chosen = on, true
+		return err
+	})
+}
+
+// stateJSON is the state of a name for programs.
+type stateJSON struct {
+	Name    string      `json:"name"`
+	URL     string      `json:"url"`
+	Kind    string      `json:"kind,omitempty"`
+	Holders []claimJSON `json:"holders"`
+	Waiters []claimJSON `json:"waiters"` // in order
+	Used    *time.Time  `json:"used,omitempty"`
+	At      time.Time   `json:"at"`
+}
+
+type claimJSON struct {
+	Owner   string     `json:"owner"`
+	Host    string     `json:"host"`
+	PID     int        `json:"pid,omitempty"`
+	Token   string     `json:"token"` // 63 bits, more than a number in JSON can be relied on for
+	Since   time.Time  `json:"since"`
+	Age     float64    `json:"age_seconds"`
+	Renewed *time.Time `json:"renewed,omitempty"`
+	Lease   float64    `json:"lease_seconds"`
+	Expires *time.Time `json:"expires,omitempty"`
+	Left    *float64   `json:"expires_in_seconds,omitempty"`
+}
+
+func toJSON(t target, s *gcsync.State) stateJSON {
+	out := stateJSON{
+		Name: s.Name, URL: target{t.bucket, s.Name}.String(), Kind: s.Kind, Used: present(s.Used), At: s.At.UTC(),
+		Holders: []claimJSON{}, Waiters: []claimJSON{},
+	}
+	for _, c := range s.Holders {
+		out.Holders = append(out.Holders, claimToJSON(c, s.At))
+	}
+	for _, c := range s.Waiters {
+		out.Waiters = append(out.Waiters, claimToJSON(c, s.At))
+	}
+	return out
+}
+
+func claimToJSON(c gcsync.Claim, at time.Time) claimJSON {
+	out := claimJSON{
+		Owner: c.Owner, Host: c.Host, Token: strconv.FormatInt(c.Token, 10), Since: c.Since.UTC(),
+		Age: age(c, at).Seconds(), Renewed: present(c.Renewed), Lease: c.Lease.Seconds(), Expires: present(c.Expires),
+	}
+	_, out.PID = process(c.Owner)
+	if !c.Expires.IsZero() {
+		left := c.Expires.Sub(at).Seconds()
+		out.Left = &left
+	}
+	return out
+}
+
+func present(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC()
+	return &t
+}
+
+// age is since when the claim is there. The service tells the time in whole seconds.
+func age(c gcsync.Claim, at time.Time) time.Duration { return max(0, at.Sub(c.Since)) }
+
+// process splits an owner into the program and its process number, where it is of that form.
+func process(owner string) (program string, pid int) {
+	if i := strings.LastIndex(owner, "/"); i >= 0 {
+		if n, err := strconv.Atoi(owner[i+1:]); err == nil && n > 0 {
+			return owner[:i], n
+		}
+	}
+	return owner, 0
+}
+
+// table prints states as a table: a line for each holder and waiter, or one for a name that is free.
+type table struct{ w *tabwriter.Writer }
+
+func newTable(w io.Writer) *table {
+	t := &table{tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)}
+	t.row("NAME", "KIND", "PLACE", "OWNER", "HOST", "PID", "AGE", "EXPIRES", "TOKEN")
+	return t
+}
+
+func (t *table) row(cells ...string) {
+	for i := range cells {
+		if cells[i] = printable(cells[i]); cells[i] == "" {
+			cells[i] = "-"
+		}
+	}
+	fmt.Fprintln(t.w, strings.Join(cells, "\t"))
+}
+
+func (t *table) add(s *gcsync.State) {
+	if len(s.Holders)+len(s.Waiters) == 0 {
+		last := ""
+		if !s.Used.IsZero() {
+			last = short(s.At.Sub(s.Used))
+		}
+		t.row(s.Name, s.Kind, "free", "", "", "", last, "", "")
+		return
+	}
+	name, kind := s.Name, s.Kind
+	line := func(place string, c gcsync.Claim) {
+		program, pid := process(c.Owner)
+		number := ""
+		if pid > 0 {
+			number = strconv.Itoa(pid)
+		}
+		t.row(name, kind, place, program, c.Host, number, short(age(c, s.At)), expiry(c, s.At), strconv.FormatInt(c.Token, 10))
+	}
+	for _, c := range s.Holders {
+		line("holds", c)
+	}
+	for i, c := range s.Waiters {
+		line("waits "+strconv.Itoa(i+1), c)
+	}
+}
+
+func (t *table) flush() error { return t.w.Flush() }
+
+func expiry(c gcsync.Claim, at time.Time) string {
+	if c.Expires.IsZero() {
+		return ""
+	}
+	if left := c.Expires.Sub(at); left > 0 {
+		return "in " + short(left)
+	} else {
+		return short(-left) + " ago"
+	}
+}
+
+// short writes a duration for people.
+func short(d time.Duration) string {
+	d = max(d, 0)
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", d/time.Second)
+	case d < time.Hour:
+		return fmt.Sprintf("%dm%02ds", d/time.Minute, d%time.Minute/time.Second)
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%dh%02dm", d/time.Hour, d%time.Hour/time.Minute)
+	}
+	return fmt.Sprintf("%dd", d/(24*time.Hour))
+}
+
+// show prints states as they come.
+func (v *view) show(a *app, t target, states func(yield func(*gcsync.State, error) bool)) error {
+	asJSON := v.json || !v.chosen && !isTerminal(a.stdout)
+	encoder, tab := json.NewEncoder(a.stdout), newTable(a.stdout)
+	encoder.SetEscapeHTML(false)
+	for s, err := range states {
+		if err != nil {
+			return err
+		}
+		if !asJSON {
+			tab.add(s)
+		} else if err := encoder.Encode(toJSON(t, s)); err != nil {
+			return &failure{exitService, err}
+		}
+	}
+	if asJSON {
+		return nil
+	}
+	if err := tab.flush(); err != nil {
+		return &failure{exitService, err}
+	}
+	return nil
+}
