@@ -12,10 +12,11 @@ import (
 // State is what the objects of a name tell, for people: who holds it and who waits, in order. It was already old when
 // it was read, so nothing may be decided by it; to decide, lock. Its times are the service's.
 type State struct {
-	Name string
-	Kind string // what the name is: "mutex"; empty: nobody ever came for it
+	Name  string
+	Kind  string // "mutex", "rwmutex" or "semaphore"; empty: nobody ever came for it
+	Slots int64  // of a semaphore
 
-	Holders []Claim // those who hold it; of a mutex one at most
+	Holders []Claim // those who hold it, of a mutex one at most; the readers of one process are one
 	Waiters []Claim // those who wait, in the order in which they will have it
 
 	Used time.Time // when anything of it last changed; zero: never
@@ -34,6 +35,7 @@ type Claim struct {
 	Since   time.Time     // when it came for the name
 	Renewed time.Time     // when it last renewed its lease; zero: not yet
 	Lease   time.Duration // how long after that it is to be left alone
+	Slots   int64         // how many slots of a semaphore it holds
 
 	// Expires is Renewed + Lease: a holder that does not renew until then may be removed by others. It is zero for one
 	// that has not renewed yet, whose lease began when it got its turn, which nothing tells.
@@ -81,9 +83,9 @@ func (c *Client) Break(ctx context.Context, name string, token int64) error {
 }
 
 func stateOf(row *queue.Row) *State {
-	s := &State{Name: row.Name, Kind: row.Kind, Used: row.Used, At: row.At}
-	if row.Head != nil {
-		s.Holders = []Claim{claimOf(row.Head)}
+	s := &State{Name: row.Name, Kind: row.Kind, Slots: row.Slots, Used: row.Used, At: row.At}
+	for i := range row.Holders {
+		s.Holders = append(s.Holders, claimOf(&row.Holders[i]))
 	}
 	for i := range row.Behind {
 		s.Waiters = append(s.Waiters, claimOf(&row.Behind[i]))
@@ -92,7 +94,7 @@ func stateOf(row *queue.Row) *State {
 }
 
 func claimOf(p *queue.Place) Claim {
-	c := Claim{Owner: p.Owner, Host: p.Host, Token: p.Token, Since: p.Came, Renewed: p.Renewed, Lease: p.Lease}
+	c := Claim{Owner: p.Owner, Host: p.Host, Token: p.Token, Since: p.Came, Renewed: p.Renewed, Lease: p.Lease, Slots: p.Slots}
 	if !c.Renewed.IsZero() {
 		c.Expires = c.Renewed.Add(c.Lease)
 	}

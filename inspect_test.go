@@ -183,3 +183,88 @@ func TestBreak(t *testing.T) {
 		}
 	})
 }
+
+// Of what several may hold, all are shown who do, and those who wait behind them; and one of them can be removed.
+func TestInspectRegistry(t *testing.T) {
+	inBubble(t, typical, func(b *bed) {
+		ctx := context.Background()
+		viewer, w := b.host("viewer"), b.host("w")
+		state := func(name string, holders, waiters []string) *gcsync.State {
+			t.Helper()
+			s, err := viewer.Inspect(ctx, name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			owners := func(list []gcsync.Claim) (names []string) {
+				for _, c := range list {
+					names = append(names, c.Owner)
+				}
+				return names
+			}
+			if !slices.Equal(owners(s.Holders), holders) || !slices.Equal(owners(s.Waiters), waiters) {
+				t.Errorf("%s: held by %q, %q wait; want %q and %q", name, owners(s.Holders), owners(s.Waiters), holders, waiters)
+			}
+			return s
+		}
+
+		var permits []*gcsync.Permit
+		for _, name := range []string{"a", "b"} {
+			p, err := b.host(name).Semaphore("s", 3).Acquire(ctx, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			permits = append(permits, p)
+		}
+		in := make(chan *gcsync.Permit)
+		go func() {
+			p, err := w.Semaphore("s", 3).Acquire(ctx, 2)
+			if err != nil {
+				t.Error(err)
+			}
+			in <- p
+		}()
+		time.Sleep(3 * time.Second)
+		s := state("s", []string{"a", "b"}, []string{"w"})
+		if s.Kind != "semaphore" || s.Slots != 3 || s.Holders[1].Slots != 1 || s.Holders[1].Token != permits[1].Token() {
+			t.Errorf("%+v", s)
+		}
+		if err := viewer.Break(ctx, "s", s.Holders[0].Token); err != nil {
+			t.Error(err)
+		}
+		p := <-in
+		s = state("s", []string{"b", "w"}, nil)
+		if s.Holders[1].Token != p.Token() || s.Holders[1].Slots != 2 {
+			t.Errorf("%+v", s)
+		}
+		if err := p.Release(ctx); err != nil {
+			t.Error(err)
+		}
+		if err := permits[1].Release(ctx); err != nil {
+			t.Error(err)
+		}
+		state("s", nil, nil)
+
+		reader, writer := b.host("r").RWMutex("rw"), b.host("x").RWMutex("rw")
+		if err := reader.RLock(ctx); err != nil {
+			t.Fatal(err)
+		}
+		state("rw", []string{"r"}, nil)
+		locked := make(chan error)
+		go func() { locked <- writer.Lock(ctx) }()
+		time.Sleep(3 * time.Second)
+		state("rw", []string{"r"}, []string{"x"})
+		if err := reader.RUnlock(ctx); err != nil {
+			t.Error(err)
+		}
+		if err := <-locked; err != nil {
+			t.Fatal(err)
+		}
+		if s := state("rw", []string{"x"}, nil); s.Kind != "rwmutex" || s.Holders[0].Token != writer.Lease().Token() {
+			t.Errorf("%+v", s)
+		}
+		if err := writer.Unlock(ctx); err != nil {
+			t.Error(err)
+		}
+		state("rw", nil, nil)
+	})
+}

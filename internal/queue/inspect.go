@@ -17,12 +17,13 @@ import (
 
 // Row is the queue of one name as a listing showed it.
 type Row struct {
-	Name   string
-	Kind   string    // empty: no ticket was ever drawn, or none that can be read
-	Head   *Place    // whoever holds the name; nil: nobody
-	Behind []Place   // those who wait, in order
-	Used   time.Time // when anything of it last changed, by the service's clock
-	At     time.Time // when the row was read: by the service's clock, or over gRPC by this machine's
+	Name    string
+	Kind    string    // empty: no ticket was ever drawn, or none that can be read
+	Slots   int64     // of a semaphore
+	Holders []Place   // those who are in, in the order in which they came
+	Behind  []Place   // those who wait, in order
+	Used    time.Time // when anything of it last changed, by the service's clock
+	At      time.Time // when the row was read: by the service's clock, or over gRPC by this machine's
 }
 
 // Place is one ticket that somebody holds the name with, or waits with.
@@ -32,9 +33,10 @@ type Place struct {
 	Came        time.Time     // when the ticket was drawn
 	Renewed     time.Time     // when the holder was last heard of; zero: it has not renewed yet
 	Lease       time.Duration // how long it may be silent
+	Slots       int64         // of a semaphore, for those who are in
 
-	n     int64
-	baton *record
+	kept  object.Object // what keeps it in: a baton, or an entry of the registry
+	baton *record       // nil: an entry
 }
 
 // Inspect reads the row of one name. It changes nothing.
@@ -47,14 +49,26 @@ func (q *Queue) Inspect(ctx context.Context, name string) (*Row, error) {
 	if err != nil {
 		return nil, err
 	}
-	row := &Row{Name: name}
-	for _, f := range q.folders(objects) {
-		if f.path == path {
-			row = f.row(name)
+	row := q.row(name, path, objects)
+	if row.Kind == Semaphore || row.Kind == RWMutex {
+		entries, err := q.listing(ctx, path.holders())
+		if err != nil {
+			return nil, err
 		}
+		objects = append(objects, entries...)
+		row = q.row(name, path, objects)
 	}
 	row.At, err = q.present(ctx, objects)
 	return row, err
+}
+
+func (q *Queue) row(name string, path Path, objects []object.Object) *Row {
+	for _, f := range q.folders(objects) {
+		if f.path == path {
+			return f.row(name)
+		}
+	}
+	return &Row{Name: name}
 }
 
 // Rows reads the rows of all names that begin with prefix, in the order of their names. It changes nothing.
@@ -121,6 +135,7 @@ func (q *Queue) present(ctx context.Context, objects []object.Object) (time.Time
 type folder struct {
 	path    Path
 	tickets []*record
+	entries []*entry
 	used    time.Time
 }
 
@@ -142,10 +157,15 @@ func (q *Queue) folders(objects []object.Object) []*folder {
 		if o.Updated.After(f.used) {
 			f.used = o.Updated
 		}
-		if dir == dirTickets {
-			r := &record{Object: o}
-			if r.read(p) == "" {
+		l := &line{cfg: &q.cfg, store: q.cfg.Store, path: p}
+		switch dir {
+		case dirTickets:
+			if r, err := l.parse(o); err == nil {
 				f.tickets = append(f.tickets, r)
+			}
+		case dirHolders:
+			if e, err := l.parseEntry(o); err == nil {
+				f.entries = append(f.entries, e)
 			}
 		}
 	}
@@ -154,7 +174,7 @@ func (q *Queue) folders(objects []object.Object) []*folder {
 
 // split takes an object's name apart: the path of the lock that it belongs to, and the folder below that.
 func split(name string) (p Path, dir string, ok bool) {
-	for _, dir := range [...]string{dirTickets, dirWitnesses} {
+	for _, dir := range [...]string{dirTickets, dirWitnesses, dirHolders} {
 		if i := strings.LastIndex(name, dir); i >= 0 && !strings.Contains(name[i+len(dir):], "/") {
 			return Path(name[:i]), dir, true
 		}
@@ -162,16 +182,26 @@ func split(name string) (p Path, dir string, ok bool) {
 	return "", "", false
 }
 
-// row reads the tickets of one name.
+// row reads the tickets and the registry of one name.
 func (f *folder) row(name string) *Row {
 	row := &Row{Name: name, Used: f.used}
 	if len(f.tickets) == 0 {
 		return row
 	}
 	slices.SortFunc(f.tickets, func(a, b *record) int { return cmp.Compare(a.n, b.n) })
+	slices.SortFunc(f.entries, func(a, b *entry) int { return cmp.Compare(a.n, b.n) })
 	top := f.tickets[len(f.tickets)-1]
-	row.Kind = top.kind
+	row.Kind, row.Slots = top.kind, top.slots.limit
 	head := chain(f.tickets, top, make(map[int64]int64))
+	for _, e := range f.entries {
+		if e.n > head {
+			continue // not in yet
+		}
+		p := placeOf(top.base+e.n, e.Object, e.Object, &e.term)
+		p.Slots = e.weight
+		row.Holders = append(row.Holders, p)
+	}
+	alone := row.Kind != Semaphore && len(row.Holders) == 0 // then whoever is at the head is in
 	for i, r := range f.tickets {
 		if i == 0 || r.n <= head {
 			continue // below the row, or the baton of the head
@@ -180,20 +210,10 @@ func (f *folder) row(name string) *Row {
 		if baton.abandoned {
 			continue // nobody stands here any more; the place goes when its turn comes
 		}
-		p := Place{
-			Token: (r.base + r.n) << passBits,
-			Owner: r.Metadata[keyOwner],
-			Host:  r.Metadata[keyHost],
-			Came:  r.Created,
-			Lease: baton.lease(),
-			n:     r.n,
-			baton: baton,
-		}
-		if baton.renewal != "" {
-			p.Renewed = baton.Updated
-		}
-		if r.n == head+1 {
-			row.Head = &p
+		p := placeOf(r.base+r.n, r.Object, baton.Object, &baton.term)
+		p.baton = baton
+		if r.n == head+1 && alone {
+			row.Holders = append(row.Holders, p)
 		} else {
 			row.Behind = append(row.Behind, p)
 		}
@@ -201,17 +221,34 @@ func (f *folder) row(name string) *Row {
 	return row
 }
 
+// placeOf is the place of the number n, who came with one object and is kept alive by another.
+func placeOf(n int64, came, kept object.Object, t *term) Place {
+	p := Place{
+		Token: n << passBits,
+		Owner: came.Metadata[keyOwner],
+		Host:  came.Metadata[keyHost],
+		Came:  came.Created,
+		Lease: t.lease(),
+		kept:  kept,
+	}
+	if t.renewal != "" {
+		p.Renewed = kept.Updated
+	}
+	return p
+}
+
 // ErrStale says that a name is not held under the token that was given.
 var ErrStale = errors.New("not held under this token")
 
-// Evict ends the tenure of the holder that has the token, and of nobody else: it deletes its baton. Which of the
+// Evict ends the tenure of the holder that has the token, and of nobody else: it deletes what keeps it in. Which of the
 // holder's local turns the token is of makes no difference.
 func (q *Queue) Evict(ctx context.Context, name string, token int64) error {
 	row, err := q.Inspect(ctx, name)
 	if err != nil {
 		return err
 	}
-	if row.Head == nil || row.Head.Token>>passBits != token>>passBits {
+	i := slices.IndexFunc(row.Holders, func(p Place) bool { return p.Token>>passBits == token>>passBits })
+	if i < 0 {
 		return ErrStale
 	}
 	path, err := NewPath(q.cfg.Prefix, name)
@@ -219,16 +256,17 @@ func (q *Queue) Evict(ctx context.Context, name string, token int64) error {
 		return err
 	}
 	l := &line{cfg: &q.cfg, store: q.cfg.Store, path: path, kind: row.Kind}
-	baton := row.Head.baton
-	for backoff := q.cfg.Backoff(); ; {
+	kept, baton := row.Holders[i].kept, row.Holders[i].baton
+	for backoff := q.cfg.Backoff(); baton != nil; {
 		gone, err := l.isGone(ctx, baton.n-1, baton.prev) // tickets are deleted in order, whatever the listing said
 		switch {
 		case gone:
-			return l.removeAll(ctx, baton.n, object.Version{Gen: baton.Gen})
+			baton = nil
 		case err == nil:
 			return ErrStale
 		case !retryable(err) || !object.Pause(ctx, backoff):
 			return err
 		}
 	}
+	return l.removeAll(ctx, kept.Name, object.Version{Gen: kept.Gen})
 }
