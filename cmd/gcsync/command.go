@@ -29,7 +29,7 @@ var commands []*command
 
 func init() {
 	commands = []*command{
-		lockCommand, leaseCommand,
+		lockCommand, semCommand, leaseCommand,
 		lsCommand, showCommand, watchCommand, releaseCommand,
 		emulatorCommand,
 		completionCommand, helpCommand, versionCommand,

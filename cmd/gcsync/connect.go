@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"time"
 
 	"cloud.google.com/go/storage"
@@ -66,12 +67,29 @@ func (c *connection) open(ctx context.Context, a *app, t target) error {
 	}
 	c.bucket = c.storage.Bucket(t.bucket)
 	c.owner = fmt.Sprintf("%s/%d", c.owner, os.Getpid())
+	if err := c.newClient(); err != nil {
+		c.storage.Close()
+		return err
+	}
+	return nil
+}
+
+// newClient makes the client, or another one.
+func (c *connection) newClient() error {
+	if c.client != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), farewell)
+		defer cancel()
+		if err := c.client.Close(ctx); err != nil {
+			return err
+		}
+	}
+	var err error
 	c.client, err = gcsync.New(c.bucket, &gcsync.Options{
 		Prefix: c.prefix, Owner: c.owner, TTL: c.ttl, Claim: c.claim, Linger: -1, Logger: c.logger(),
 	})
 	if err != nil {
-		c.storage.Close()
-		return &failure{exitUsage, err}
+		text := strings.NewReplacer("gcsync: Options.TTL: ", "-ttl ", "gcsync: Options.Claim: ", "-claim ", "gcsync: Options.Claim of", "-claim").Replace(err.Error())
+		return usagef("%s", text)
 	}
 	return nil
 }

@@ -2,7 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
+
+	"github.com/gcsync/gcsync"
+	"github.com/gcsync/gcsync/lease"
 )
 
 var lockCommand = &command{
@@ -24,23 +28,77 @@ holder before.
 
   gcsync lock gs://my-bucket/deploy -- ./deploy.sh production
   gcsync lock -wait 10m gs://my-bucket/db/migrate -- make migrate
+  gcsync lock -shared gs://my-bucket/catalog -- ./export.sh    # many at once,
+  gcsync lock -exclusive gs://my-bucket/catalog -- ./import.sh # but nobody beside this one
   gcsync lock -try -E 0 gs://my-bucket/cron/report -- ./report.sh   # one of many cron jobs; the others end with 0`,
 	setup: func(f *flag.FlagSet) action {
 		j := new(job)
 		j.register(f)
+		shared := f.Bool("shared", false, "share the lock with other readers; those who write use -exclusive")
+		exclusive := f.Bool("exclusive", false, "lock the write side of a name that others use with -shared")
 		return func(ctx context.Context, a *app, operands, argv []string) error {
 			if err := j.start(ctx, a, operands[0], argv); err != nil {
 				return err
 			}
 			defer j.finish()
 			j.waiting = j.queue
-			m := j.client.Mutex(j.target.name)
-			if !j.try {
-				return j.do(ctx, m.Do)
+			if *shared && *exclusive {
+				return usagef("-shared and -exclusive exclude each other")
+			}
+			acquire := locking.Do
+			if j.try {
+				acquire = attempt
 			}
 			return j.do(ctx, func(ctx context.Context, f func(context.Context) error) error {
-				return attempt(ctx, m, f)
+				name := j.target.name
+				switch {
+				case *shared:
+					return acquire(readSide{j.client.RWMutex(name)}, ctx, f)
+				case *exclusive:
+					return acquire(j.client.RWMutex(name), ctx, f)
+				}
+				err := acquire(j.client.Mutex(name), ctx, f)
+				var mismatch *gcsync.MismatchError
+				if j.ran || !errors.As(err, &mismatch) || mismatch.Theirs != "rwmutex" {
+					return err
+				}
+				// Others share the name: without -shared we are their writer. A client knows a name as one thing only.
+				if err := j.newClient(); err != nil {
+					return err
+				}
+				return acquire(j.client.RWMutex(name), ctx, f)
 			})
 		}
 	},
+}
+
+// locking is what can be locked.
+type locking interface {
+	Do(ctx context.Context, f func(context.Context) error) error
+	TryLock(ctx context.Context) (bool, error)
+	Unlock(ctx context.Context) error
+	Lease() *lease.Lease
+}
+
+// readSide locks for reading.
+type readSide struct{ *gcsync.RWMutex }
+
+func (r readSide) Do(ctx context.Context, f func(context.Context) error) error { return r.RDo(ctx, f) }
+func (r readSide) TryLock(ctx context.Context) (bool, error)                   { return r.TryRLock(ctx) }
+func (r readSide) Unlock(ctx context.Context) error                            { return r.RUnlock(ctx) }
+func (r readSide) Lease() *lease.Lease                                         { return r.RLease() }
+
+// attempt is Do for those who do not wait.
+func attempt(l locking, ctx context.Context, f func(context.Context) error) error {
+	ok, err := l.TryLock(ctx)
+	switch {
+	case err != nil:
+		return err
+	case !ok:
+		return errBusy
+	}
+	inside, cancel := l.Lease().Context(ctx)
+	defer cancel()
+	err = f(inside)
+	return errors.Join(err, l.Unlock(ctx))
 }

@@ -64,7 +64,10 @@ func (j *job) queue(ctx context.Context) (string, error) {
 			return fmt.Sprintf("%s; we are number %d of %d in the queue", why, i+1, len(s.Waiters)), nil
 		}
 	}
-	return fmt.Sprintf("%s; %d in the queue", why, len(s.Waiters)), nil
+	if n := len(s.Waiters); n > 0 {
+		why = fmt.Sprintf("%s; %d in the queue", why, n)
+	}
+	return why, nil
 }
 
 // who names a holder or waiter.

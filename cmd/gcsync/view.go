@@ -33,6 +33,7 @@ type stateJSON struct {
 	Name    string      `json:"name"`
 	URL     string      `json:"url"`
 	Kind    string      `json:"kind,omitempty"`
+	Slots   int64       `json:"slots,omitempty"` // of a semaphore
 	Holders []claimJSON `json:"holders"`
 	Waiters []claimJSON `json:"waiters"` // in order
 	Used    *time.Time  `json:"used,omitempty"`
@@ -44,6 +45,7 @@ type claimJSON struct {
 	Host    string     `json:"host"`
 	PID     int        `json:"pid,omitempty"`
 	Token   string     `json:"token"` // 63 bits, more than a number in JSON can be relied on for
+	Slots   int64      `json:"slots,omitempty"`
 	Since   time.Time  `json:"since"`
 	Age     float64    `json:"age_seconds"`
 	Renewed *time.Time `json:"renewed,omitempty"`
@@ -54,29 +56,37 @@ type claimJSON struct {
 
 func toJSON(t target, s *gcsync.State) stateJSON {
 	out := stateJSON{
-		Name: s.Name, URL: target{t.bucket, s.Name}.String(), Kind: s.Kind, Used: present(s.Used), At: s.At.UTC(),
+		Name: s.Name, URL: target{t.bucket, s.Name}.String(), Kind: s.Kind, Slots: s.Slots, Used: present(s.Used), At: s.At.UTC(),
 		Holders: []claimJSON{}, Waiters: []claimJSON{},
 	}
 	for _, c := range s.Holders {
-		out.Holders = append(out.Holders, claimToJSON(c, s.At))
+		out.Holders = append(out.Holders, claimToJSON(s, c))
 	}
 	for _, c := range s.Waiters {
-		out.Waiters = append(out.Waiters, claimToJSON(c, s.At))
+		out.Waiters = append(out.Waiters, claimToJSON(s, c))
 	}
 	return out
 }
 
-func claimToJSON(c gcsync.Claim, at time.Time) claimJSON {
+func claimToJSON(s *gcsync.State, c gcsync.Claim) claimJSON {
 	out := claimJSON{
-		Owner: c.Owner, Host: c.Host, Token: strconv.FormatInt(c.Token, 10), Since: c.Since.UTC(),
-		Age: age(c, at).Seconds(), Renewed: present(c.Renewed), Lease: c.Lease.Seconds(), Expires: present(c.Expires),
+		Owner: c.Owner, Host: c.Host, Token: strconv.FormatInt(c.Token, 10), Slots: slots(s, c), Since: c.Since.UTC(),
+		Age: age(c, s.At).Seconds(), Renewed: present(c.Renewed), Lease: c.Lease.Seconds(), Expires: present(c.Expires),
 	}
 	_, out.PID = process(c.Owner)
 	if !c.Expires.IsZero() {
-		left := c.Expires.Sub(at).Seconds()
+		left := c.Expires.Sub(s.At).Seconds()
 		out.Left = &left
 	}
 	return out
+}
+
+// slots are those of a semaphore's holder; nothing else has any to speak of.
+func slots(s *gcsync.State, c gcsync.Claim) int64 {
+	if s.Slots == 0 {
+		return 0
+	}
+	return c.Slots
 }
 
 func present(t time.Time) *time.Time {
@@ -136,8 +146,15 @@ func (t *table) add(s *gcsync.State) {
 		}
 		t.row(name, kind, place, program, c.Host, number, short(age(c, s.At)), expiry(c, s.At), strconv.FormatInt(c.Token, 10))
 	}
+	if s.Slots > 0 {
+		kind = fmt.Sprintf("%s of %d", kind, s.Slots)
+	}
 	for _, c := range s.Holders {
-		line("holds", c)
+		place := "holds"
+		if n := slots(s, c); n > 0 {
+			place += " " + strconv.FormatInt(n, 10)
+		}
+		line(place, c)
 	}
 	for i, c := range s.Waiters {
 		line("waits "+strconv.Itoa(i+1), c)
