@@ -82,6 +82,20 @@ func (c *Client) Break(ctx context.Context, name string, token int64) error {
 	return nil
 }
 
+// Tidy removes what crashed clients have left of a name, if nothing of it was written for the given time, and returns how
+// many objects there are less. It waits in the queue like anybody else and holds the name for a moment, which buries the
+// dead; ctx bounds the waiting. If somebody holds it and lives, the error wraps the cause of ctx and nothing is changed.
+//
+// One empty object stays of each name for as long as the bucket is in use: it tells which numbers were used, and to
+// delete it is safe only with every client stopped.
+func (c *Client) Tidy(ctx context.Context, name string, unused time.Duration) (removed int, err error) {
+	removed, err = c.queue.Tidy(ctx, name, unused)
+	if err != nil {
+		return removed, fmt.Errorf("gcsync: tidy %q: %w", name, err)
+	}
+	return removed, nil
+}
+
 func stateOf(row *queue.Row) *State {
 	s := &State{Name: row.Name, Kind: row.Kind, Slots: row.Slots, Used: row.Used, At: row.At}
 	for i := range row.Holders {

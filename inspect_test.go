@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -266,5 +267,106 @@ func TestInspectRegistry(t *testing.T) {
 			t.Error(err)
 		}
 		state("rw", nil, nil)
+	})
+}
+
+// Tidy leaves one object of a name whose holders and waiters have died, of whatever kind, and keeps its hands off one
+// that lives. Tokens go on from where they were.
+func TestTidy(t *testing.T) {
+	inBubble(t, typical, func(b *bed) {
+		ctx := context.Background()
+		janitor := b.host("janitor")
+		var last int64
+		take := map[string]func(h *host) error{
+			"mutex":     func(h *host) error { return h.Mutex("mutex").Lock(ctx) },
+			"reader":    func(h *host) error { return h.RWMutex("reader").RLock(ctx) },
+			"writer":    func(h *host) error { return h.RWMutex("writer").Lock(ctx) },
+			"semaphore": func(h *host) error { _, err := h.Semaphore("semaphore", 3).Acquire(ctx, 2); return err },
+		}
+		for name, take := range take {
+			dead, waiter := b.host("dead"), b.host("waiter")
+			if err := take(dead); err != nil {
+				t.Fatal(err)
+			}
+			if name == "mutex" {
+				last = dead.Mutex(name).Lease().Token()
+			}
+			go func() { _ = take(waiter) }() // ended by its crash
+			time.Sleep(3 * time.Second)
+			dead.vanish()
+			waiter.vanish()
+		}
+		alive := b.host("alive").Mutex("alive")
+		b.lock(alive)
+		time.Sleep(2 * time.Hour)
+
+		for name := range take {
+			removed, err := janitor.Tidy(ctx, name, time.Hour)
+			if err != nil || removed < 1 {
+				t.Errorf("%s: removed %d, %v", name, removed, err)
+			}
+			b.unlocked(name)
+			if left := b.srv.Objects(bucket, "gcsync/"+name+"/"); len(left) != 1 {
+				t.Errorf("%s: left are %+v", name, left)
+			}
+			if removed, err := janitor.Tidy(ctx, name, 0); err != nil || removed != 0 {
+				t.Errorf("%s, tidied again: removed %d, %v", name, removed, err)
+			}
+		}
+		next := b.host("next").Mutex("mutex")
+		b.lock(next)
+		if token := next.Lease().Token(); token <= last {
+			t.Errorf("token %d after %d", token, last)
+		}
+		b.unlock(next)
+
+		if removed, err := janitor.Tidy(ctx, "alive", time.Hour); removed != 0 || err != nil {
+			t.Errorf("a name in use: removed %d, %v", removed, err)
+		}
+		short, cancel := context.WithTimeout(ctx, time.Minute)
+		defer cancel()
+		if removed, err := janitor.Tidy(short, "alive", 0); removed != 0 || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("a name in use: removed %d, %v", removed, err)
+		}
+		b.unlock(alive)
+		if removed, err := janitor.Tidy(ctx, "never", 0); removed != 0 || err != nil {
+			t.Errorf("a name never used: removed %d, %v", removed, err)
+		}
+	})
+}
+
+// Who comes while a name is tidied up shares it with the janitor in turn, like anybody else.
+func TestTidyAmongLockers(t *testing.T) {
+	inBubble(t, typical, func(b *bed) {
+		ctx := context.Background()
+		var work sync.WaitGroup
+		inside := 0
+		var last int64
+		for i := range 4 {
+			m := b.host(string(rune('a' + i))).Mutex("m")
+			work.Go(func() {
+				for range 10 {
+					b.lock(m)
+					inside++
+					if token := m.Lease().Token(); inside != 1 || token <= last {
+						b.Errorf("%d inside, token %d after %d", inside, token, last)
+					} else {
+						last = token
+					}
+					time.Sleep(50 * time.Millisecond)
+					inside--
+					b.unlock(m)
+				}
+			})
+		}
+		janitor := b.host("janitor")
+		for range 10 {
+			if _, err := janitor.Tidy(ctx, "m", 0); err != nil {
+				t.Error(err)
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		work.Wait()
+		b.unlocked("m")
 	})
 }

@@ -30,8 +30,8 @@ var commands []*command
 func init() {
 	commands = []*command{
 		lockCommand, semCommand, leaseCommand,
-		lsCommand, showCommand, watchCommand, releaseCommand,
-		emulatorCommand,
+		lsCommand, showCommand, watchCommand, releaseCommand, gcCommand,
+		doctorCommand, emulatorCommand,
 		completionCommand, helpCommand, versionCommand,
 	}
 }
