@@ -21,7 +21,7 @@ type view struct {
 
 // register adds the flag that chooses.
 func (v *view) register(f *flag.FlagSet) {
-	f.Func("json", "print a JSON object a line (default where the standard output is no terminal; -json=false: a table)", func(s string) error {
+	f.BoolFunc("json", "print a JSON object a line (default where the standard output is no terminal; -json=false: a table)", func(s string) error {
 		on, err := strconv.ParseBool(s)
 		v.json, v.chosen = on, true
 		return err
