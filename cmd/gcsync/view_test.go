@@ -1,0 +1,186 @@
+//go:build unix
+
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// ls and show agree with what runs, and with each other.
+func TestView(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	began := time.Now()
+	var all []*proc
+	for i := range 3 {
+		p := w.start("lock", "gs://bbb/jobs/m", "--", "sh", "-c", "echo $GCSYNC_TOKEN; exec sleep 60")
+		all = append(all, p)
+		w.until("it stands in the queue", func() bool { return w.tickets("jobs/m") == i+2 })
+	}
+	token := all[0].line()
+	w.must("lock", "gs://bbb/jobs/free", "--", "true")
+	w.must("lock", "gs://bbb/other", "--", "true")
+
+	s := w.state("jobs/m")
+	if len(s.Holders) != 1 || len(s.Waiters) != 2 || s.Holders[0].Token != token || s.Kind != "mutex" {
+		t.Fatalf("%+v", s)
+	}
+	me, _ := os.Hostname()
+	for i, c := range append(s.Holders, s.Waiters...) {
+		pid := all[i].cmd.Process.Pid
+		if c.PID != pid || c.Owner != "gcsync/"+strconv.Itoa(pid) || c.Host != me || c.Age < 0 || c.Age > time.Since(began).Seconds()+1 || c.Lease != 10 {
+			t.Errorf("number %d, of process %d: %+v", i, pid, c)
+		}
+	}
+
+	var listed []stateJSON
+	for d := json.NewDecoder(strings.NewReader(w.must("ls", "gs://bbb/jobs/"))); d.More(); {
+		var s stateJSON
+		if err := d.Decode(&s); err != nil {
+			t.Fatal(err)
+		}
+		listed = append(listed, s)
+	}
+	if len(listed) != 2 || listed[0].Name != "jobs/free" || len(listed[0].Holders) != 0 || listed[1].Name != "jobs/m" ||
+		listed[1].Holders[0].Token != token || len(listed[1].Waiters) != 2 || listed[1].Waiters[0].PID != s.Waiters[0].PID {
+		t.Errorf("%+v", listed)
+	}
+	table := strings.Split(strings.TrimSpace(w.must("ls", "-json=false", "gs://bbb")), "\n")
+	var fields []string
+	for _, line := range table {
+		fields = append(fields, strings.Join(strings.Fields(line)[:3], " "))
+	}
+	want := []string{"NAME KIND PLACE", "jobs/free mutex free", "jobs/m mutex holds", "jobs/m mutex waits", "jobs/m mutex waits", "other mutex free"}
+	if strings.Join(fields, "\n") != strings.Join(want, "\n") {
+		t.Errorf("%s", strings.Join(table, "\n"))
+	}
+
+	watch := w.start("watch", "-interval", "100ms", "-json", "gs://bbb/jobs/m")
+	see := func(holder, waiters int) {
+		t.Helper()
+		for { // changes may be seen in one look or in two
+			var s stateJSON
+			if err := json.Unmarshal([]byte(watch.line()), &s); err != nil {
+				t.Fatal(err)
+			}
+			if len(s.Waiters) == waiters && len(s.Holders) == 1 && s.Holders[0].PID == all[holder].cmd.Process.Pid {
+				return
+			}
+		}
+	}
+	see(0, 2)
+	all[0].signal(syscall.SIGTERM)
+	all[0].want(143)
+	see(1, 1)
+	watch.signal(syscall.SIGINT)
+	watch.want(130)
+
+	watching := w.start("lock", "-progress", "gs://bbb/jobs/m", "--", "true")
+	w.until("it tells whom it waits for", func() bool {
+		return strings.Contains(watching.stderr.String(), "held by "+s.Waiters[0].Owner) &&
+			strings.Contains(watching.stderr.String(), "we are number 2 of 2 in the queue")
+	})
+	all[1].signal(syscall.SIGTERM)
+	all[2].line()
+	all[2].signal(syscall.SIGTERM)
+	watching.want(0)
+}
+
+// The emulator serves whole processes, and ends when it is told to.
+func TestEmulator(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p := w.start("emulator", "-addr", "127.0.0.1:0", "-buckets", "one,two", "-median", "1ms", "-p99", "2ms", "-rate", "100")
+	url, ok := strings.CutPrefix(p.line(), "export STORAGE_EMULATOR_HOST=")
+	if !ok {
+		t.Fatal("it does not say where it is")
+	}
+	other := &world{T: t, url: url}
+	if r := other.gcsync("lock", "gs://two/x", "--", "sh", "-c", "exit 5"); r.code != 5 {
+		t.Errorf("exit code %d: %s", r.code, r.stderr)
+	}
+	if out := other.must("doctor", "gs://one"); strings.Contains(out, "FAIL") || strings.Contains(out, "warn") {
+		t.Errorf("%s", out)
+	}
+
+	// A service that stands still is one that cannot be reached.
+	holder := other.start("lock", "-ttl", "4s", "-claim", "3s", "gs://one/m", "--", "sh", "-c", "trap '' TERM; echo in; while :; do sleep 0.05; done")
+	holder.line()
+	p.signal(syscall.SIGSTOP)
+	holder.want(exitLost)
+	p.signal(syscall.SIGCONT)
+	p.signal(syscall.SIGTERM)
+	p.want(0)
+}
+
+// gc removes what the dead have left, and nothing else.
+func TestGC(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.must("lock", "gs://bbb/m", "--", "true")
+	if out := w.must("gc", "gs://bbb"); !strings.HasPrefix(out, "0 objects removed") {
+		t.Errorf("%s", out)
+	}
+	w.free("m")
+}
+
+// The scripts for the shells can be read by their shells.
+func TestCompletion(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for _, shell := range []string{"bash", "zsh", "fish"} {
+		script := w.must("completion", shell)
+		for _, c := range commands {
+			if !strings.Contains(script, c.name) {
+				t.Errorf("%s: nothing about %s", shell, c.name)
+			}
+		}
+		if _, err := exec.LookPath(shell); err != nil {
+			continue
+		}
+		check := exec.Command(shell, "-n")
+		check.Stdin = strings.NewReader(script)
+		if out, err := check.CombinedOutput(); err != nil {
+			t.Errorf("%s: %v: %s", shell, err, out)
+		}
+	}
+	if _, err := exec.LookPath("bash"); err != nil {
+		return
+	}
+	for line, want := range map[string]string{"gcsync lo": "lock", "gcsync lock -tr": "-try", "gcsync help do": "doctor"} {
+		words := strings.Fields(line)
+		script := w.must("completion", "bash") + "\nCOMP_WORDS=(" + line + "); COMP_CWORD=" + strconv.Itoa(len(words)-1) + "; _gcsync; echo \"${COMPREPLY[*]}\""
+		out, err := exec.Command("bash", "-c", script).CombinedOutput()
+		if err != nil || strings.TrimSpace(string(out)) != want {
+			t.Errorf("%q is completed to %q, %v", line, out, err)
+		}
+	}
+}
+
+// Every command has a manual with its flags; help about one is what help says of it.
+func TestHelp(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	overview := w.must("help")
+	for _, c := range commands {
+		if !strings.Contains(overview, "  "+c.name+" ") {
+			t.Errorf("help does not list %s", c.name)
+		}
+		if text := w.must("help", c.name); text != w.must(c.name, "-h") || !strings.HasPrefix(text, "gcsync "+c.name) {
+			t.Errorf("help %s: %s", c.name, text)
+		}
+		for s := bufio.NewScanner(strings.NewReader(c.manual())); s.Scan(); {
+			if len([]rune(s.Text())) > 150 {
+				t.Errorf("help %s: a line is too long: %s", c.name, s.Text())
+			}
+		}
+	}
+}
