@@ -31,6 +31,8 @@ var layers = map[string][]string{
 	"bench/peers":            {"bench/internal/harness", "gcstest"},
 	"examples/tracing":       {"", "gcstest"},
 	"cmd/gcsync":             {"", "gcstest", "lease"},
+
+	"cmd/gcsync/internal/record": {},
 }
 
 func TestLayers(t *testing.T) {

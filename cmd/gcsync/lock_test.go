@@ -241,7 +241,7 @@ func TestSignalsAreForwarded(t *testing.T) {
 // stubborn is a script that ignores SIGTERM, with a child that does so too: both write to the file while they live.
 func stubborn(file string) string {
 	beat := "while :; do echo x >> " + file + "; sleep 0.02; done"
-	return "trap '' TERM; (trap '' TERM; " + beat + ") & echo in; " + beat
+	return "trap '' TERM; echo x >> " + file + "; (trap '' TERM; " + beat + ") & echo in; " + beat
 }
 
 // quiet reports whether nobody writes to the file any more.

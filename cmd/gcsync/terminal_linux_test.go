@@ -108,7 +108,7 @@ func TestKilled(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	file := filepath.Join(t.TempDir(), "beat")
-	p := w.start(lockArgs("m", "--", "sh", "-c", "trap '' TERM; echo in; while :; do echo x >> "+file+"; done")...)
+	p := w.start(lockArgs("m", "--", "sh", "-c", "trap '' TERM; echo x >> "+file+"; echo in; while :; do echo x >> "+file+"; sleep 0.01; done")...)
 	p.line()
 	p.signal(syscall.SIGKILL)
 	p.want(-int(syscall.SIGKILL))
