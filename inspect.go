@@ -4,17 +4,24 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"strings"
 	"time"
 
+	"github.com/gcsync/gcsync/internal/object"
 	"github.com/gcsync/gcsync/internal/queue"
+	"github.com/gcsync/gcsync/lease"
 )
 
 // State is what the objects of a name tell, for people: who holds it and who waits, in order. It was already old when
 // it was read, so nothing may be decided by it; to decide, lock. Its times are the service's.
 type State struct {
 	Name  string
-	Kind  string // "mutex", "rwmutex" or "semaphore"; empty: nobody ever came for it
+	Kind  string // "mutex", "rwmutex", "semaphore", "once", "every" or "election"; empty: nobody ever came for it
 	Slots int64  // of a semaphore
+
+	// Detail is, of an election, what its leader tells; of an every, the beginning of the last slot that is done; of a
+	// once, "done" if it is.
+	Detail string
 
 	Holders []Claim // those who hold it, of a mutex one at most; the readers of one process are one
 	Waiters []Claim // those who wait, in the order in which they will have it
@@ -32,7 +39,7 @@ type Claim struct {
 	// goroutines pass on among themselves have the tokens that follow.
 	Token int64
 
-	Since   time.Time     // when it came for the name
+	Since   time.Time     // when it came for the name; where there is no queue, nothing tells, and it is Renewed
 	Renewed time.Time     // when it last renewed its lease; zero: not yet
 	Lease   time.Duration // how long after that it is to be left alone
 	Slots   int64         // how many slots of a semaphore it holds
@@ -43,13 +50,15 @@ type Claim struct {
 }
 
 // Inspect returns the state of a name. Of one that nobody ever used it returns the state of a name that is free. It
-// takes a listing and a read that costs nothing, and changes nothing in the bucket.
+// takes a listing or two and a read that costs nothing, and changes nothing in the bucket.
+//
+// Those who wait for what is kept in a single object, a once, an every or an election, leave no trace and are not told.
 func (c *Client) Inspect(ctx context.Context, name string) (*State, error) {
 	row, err := c.queue.Inspect(ctx, name)
 	if err != nil {
 		return nil, fmt.Errorf("gcsync: inspect %q: %w", name, err)
 	}
-	return stateOf(row), nil
+	return c.stateOf(row), nil
 }
 
 // List returns the states of all names that begin with prefix, in the order of the names. It lists all objects below the
@@ -62,7 +71,14 @@ func (c *Client) List(ctx context.Context, prefix string) iter.Seq2[*State, erro
 			return
 		}
 		for _, row := range rows {
-			if !yield(stateOf(row), nil) {
+			if row.Kind != "" && row.Run != nil { // a lock, and something else of the same name
+				beside := *row
+				beside.Kind, beside.Holders, beside.Behind = "", nil, nil
+				if !yield(c.stateOf(&beside), nil) {
+					return
+				}
+			}
+			if !yield(c.stateOf(row), nil) {
 				return
 			}
 		}
@@ -96,7 +112,7 @@ func (c *Client) Tidy(ctx context.Context, name string, unused time.Duration) (r
 	return removed, nil
 }
 
-func stateOf(row *queue.Row) *State {
+func (c *Client) stateOf(row *queue.Row) *State {
 	s := &State{Name: row.Name, Kind: row.Kind, Slots: row.Slots, Used: row.Used, At: row.At}
 	for i := range row.Holders {
 		s.Holders = append(s.Holders, claimOf(&row.Holders[i]))
@@ -104,7 +120,32 @@ func stateOf(row *queue.Row) *State {
 	for i := range row.Behind {
 		s.Waiters = append(s.Waiters, claimOf(&row.Behind[i]))
 	}
+	if s.Kind == "" && row.Run != nil {
+		c.tell(s, *row.Run)
+	}
 	return s
+}
+
+// tell fills in what the single object of a name tells.
+func (c *Client) tell(s *State, run object.Object) {
+	s.Kind = run.Metadata[markKind]
+	switch s.Kind {
+	case kindOnce:
+		r := &register{c: c, path: strings.TrimSuffix(run.Name, "/run")}
+		if at, err := r.round(run); err == nil && r.marked(run, at) != nil {
+			s.Detail = "done"
+		}
+	case kindEvery:
+		s.Detail = run.Metadata[markSlot]
+	case kindElection:
+		s.Detail = run.Metadata[markValue]
+	}
+	if l := lease.StateOf(c.terms.Bucket, run, s.At); !l.Expired {
+		s.Holders = []Claim{{
+			Owner: l.Owner, Host: run.Metadata[markHost], Token: l.Token,
+			Since: l.Updated, Renewed: l.Updated, Lease: l.TTL, Expires: l.Expires,
+		}}
+	}
 }
 
 func claimOf(p *queue.Place) Claim {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/gcsync/gcsync"
 	"github.com/gcsync/gcsync/gcstest"
+	"github.com/gcsync/gcsync/lease"
 )
 
 // Inspect tells who holds a name and who waits, in order, with the tokens that they have or will have.
@@ -368,5 +369,65 @@ func TestTidyAmongLockers(t *testing.T) {
 		}
 		work.Wait()
 		b.unlocked("m")
+	})
+}
+
+// Of what is kept in a single object the state tells who is at it, and what it is about.
+func TestInspectRegister(t *testing.T) {
+	inBubble(t, typical, func(b *bed) {
+		ctx := context.Background()
+		a, viewer := b.host("a"), b.host("viewer")
+		check := func(name, kind, detail string, token int64) {
+			t.Helper()
+			s, err := viewer.Inspect(ctx, name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			held := len(s.Holders) == 1 && s.Holders[0].Owner == "a" && s.Holders[0].Token == token && s.Holders[0].Expires.After(s.At)
+			if s.Kind != kind || s.Detail != detail || held != (token != 0) {
+				t.Errorf("%+v", s)
+			}
+			for l, err := range viewer.List(ctx, name) {
+				if err != nil || l.Kind != kind || l.Detail != detail {
+					t.Errorf("listed: %+v, %v", l, err)
+				}
+			}
+		}
+		term, err := a.Election("el").Campaign(ctx, "here")
+		if err != nil {
+			t.Fatal(err)
+		}
+		check("el", "election", "here", term.Number())
+		if err := term.Resign(ctx); err != nil {
+			t.Fatal(err)
+		}
+		check("el", "election", "here", 0)
+		if err := a.Once("o").Do(ctx, func(ctx context.Context) error {
+			token, _ := lease.TokenFrom(ctx)
+			check("o", "once", "", token)
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		check("o", "once", "done", 0)
+		slot := time.Now().UTC().Truncate(time.Hour).Format(time.RFC3339)
+		if _, err := a.Every("ev", time.Hour).Do(ctx, func(context.Context) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+		check("ev", "every", slot, 0)
+
+		// A lock and something else of one name are told as two.
+		b.lock(a.Mutex("o"))
+		var kinds []string
+		for s, err := range viewer.List(ctx, "o") {
+			if err != nil {
+				t.Fatal(err)
+			}
+			kinds = append(kinds, s.Kind)
+		}
+		if !slices.Equal(kinds, []string{"once", "mutex"}) {
+			t.Errorf("%q", kinds)
+		}
+		b.unlock(a.Mutex("o"))
 	})
 }

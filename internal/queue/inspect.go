@@ -24,6 +24,8 @@ type Row struct {
 	Behind  []Place   // those who wait, in order
 	Used    time.Time // when anything of it last changed, by the service's clock
 	At      time.Time // when the row was read: by the service's clock, or over gRPC by this machine's
+
+	Run *object.Object // what is kept in a single object of the name, in place of a queue or beside it; nil: nothing
 }
 
 // Place is one ticket that somebody holds the name with, or waits with.
@@ -48,6 +50,11 @@ func (q *Queue) Inspect(ctx context.Context, name string) (*Row, error) {
 	objects, err := q.listing(ctx, path.tickets())
 	if err != nil {
 		return nil, err
+	}
+	if len(objects) == 0 {
+		if objects, err = q.listing(ctx, string(path)+leafRun); err != nil {
+			return nil, err
+		}
 	}
 	row := q.row(name, path, objects)
 	if row.Kind == Semaphore || row.Kind == RWMutex {
@@ -136,6 +143,7 @@ type folder struct {
 	path    Path
 	tickets []*record
 	entries []*entry
+	run     *object.Object
 	used    time.Time
 }
 
@@ -167,13 +175,21 @@ func (q *Queue) folders(objects []object.Object) []*folder {
 			if e, err := l.parseEntry(o); err == nil {
 				f.entries = append(f.entries, e)
 			}
+		case leafRun:
+			f.run = &o
 		}
 	}
 	return all
 }
 
+// leafRun is the single object of what needs no queue.
+const leafRun = "/run"
+
 // split takes an object's name apart: the path of the lock that it belongs to, and the folder below that.
 func split(name string) (p Path, dir string, ok bool) {
+	if p, ok := strings.CutSuffix(name, leafRun); ok {
+		return Path(p), leafRun, true
+	}
 	for _, dir := range [...]string{dirTickets, dirWitnesses, dirHolders} {
 		if i := strings.LastIndex(name, dir); i >= 0 && !strings.Contains(name[i+len(dir):], "/") {
 			return Path(name[:i]), dir, true
@@ -184,7 +200,7 @@ func split(name string) (p Path, dir string, ok bool) {
 
 // row reads the tickets and the registry of one name.
 func (f *folder) row(name string) *Row {
-	row := &Row{Name: name, Used: f.used}
+	row := &Row{Name: name, Used: f.used, Run: f.run}
 	if len(f.tickets) == 0 {
 		return row
 	}
