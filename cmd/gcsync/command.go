@@ -29,7 +29,7 @@ var commands []*command
 
 func init() {
 	commands = []*command{
-		lockCommand, semCommand, leaseCommand,
+		lockCommand, semCommand, onceCommand, everyCommand, electCommand, leaseCommand,
 		lsCommand, showCommand, watchCommand, releaseCommand, gcCommand,
 		doctorCommand, emulatorCommand,
 		completionCommand, helpCommand, versionCommand,

@@ -145,7 +145,9 @@ func (w *world) launch(cmd *exec.Cmd) *proc {
 	var reading sync.WaitGroup
 	reading.Go(func() {
 		defer close(p.lines)
-		for s := bufio.NewScanner(r); s.Scan(); {
+		s := bufio.NewScanner(r)
+		s.Buffer(nil, 4<<20)
+		for s.Scan() {
 			p.lines <- s.Text()
 		}
 	})

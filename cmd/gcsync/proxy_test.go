@@ -49,7 +49,7 @@ func (w *world) proxy() *proxy {
 	})
 	w.Cleanup(func() {
 		ln.Close()
-		p.breakOff()
+		p.breakOff() // the last word: no more are accepted
 		p.all.Wait()
 	})
 	return p
@@ -76,6 +76,13 @@ func (p *proxy) breakOff() {
 	for _, c := range p.conns {
 		c.Close()
 	}
+}
+
+// heal lets new connections through again.
+func (p *proxy) heal() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.cut, p.conns = false, nil
 }
 
 func (p *proxy) url() string { return "http://" + p.ln.Addr().String() }

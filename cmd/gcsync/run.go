@@ -33,12 +33,17 @@ type job struct {
 	ran     bool
 }
 
-// register adds the flags of all commands that run one.
+// register adds the flags of all commands that run one under a lock.
 func (j *job) register(f *flag.FlagSet) {
+	j.registerWait(f)
+	f.BoolVar(&j.try, "try", false, "do not wait")
+}
+
+// registerWait adds the flags of all commands that wait for something and run a command then.
+func (j *job) registerWait(f *flag.FlagSet) {
 	j.connection.register(f)
 	j.registerHold(f)
 	f.DurationVar(&j.wait, "wait", 0, "give up when it was not to be had for so long (default: wait for ever)")
-	f.BoolVar(&j.try, "try", false, "do not wait")
 	f.IntVar(&j.busyCode, "E", exitNotAcquired, "exit `code` when it was not to be had")
 	f.DurationVar(&j.grace, "grace", 0, "when the lock is about to be lost, how long after SIGTERM the command is killed\n"+
 		"(default: half of the margin of the lease, 1.5s for a TTL of 30s)")

@@ -33,7 +33,8 @@ type stateJSON struct {
 	Name    string      `json:"name"`
 	URL     string      `json:"url"`
 	Kind    string      `json:"kind,omitempty"`
-	Slots   int64       `json:"slots,omitempty"` // of a semaphore
+	Slots   int64       `json:"slots,omitempty"`  // of a semaphore
+	Detail  string      `json:"detail,omitempty"` // of a once, an every or an election
 	Holders []claimJSON `json:"holders"`
 	Waiters []claimJSON `json:"waiters"` // in order
 	Used    *time.Time  `json:"used,omitempty"`
@@ -56,7 +57,7 @@ type claimJSON struct {
 
 func toJSON(t target, s *gcsync.State) stateJSON {
 	out := stateJSON{
-		Name: s.Name, URL: target{t.bucket, s.Name}.String(), Kind: s.Kind, Slots: s.Slots, Used: present(s.Used), At: s.At.UTC(),
+		Name: s.Name, URL: target{t.bucket, s.Name}.String(), Kind: s.Kind, Slots: s.Slots, Detail: s.Detail, Used: present(s.Used), At: s.At.UTC(),
 		Holders: []claimJSON{}, Waiters: []claimJSON{},
 	}
 	for _, c := range s.Holders {
@@ -134,7 +135,11 @@ func (t *table) add(s *gcsync.State) {
 		if !s.Used.IsZero() {
 			last = short(s.At.Sub(s.Used))
 		}
-		t.row(s.Name, s.Kind, "free", "", "", "", last, "", "")
+		place := "free"
+		if s.Kind == "once" && s.Detail != "" {
+			place = s.Detail
+		}
+		t.row(s.Name, s.Kind, place, "", "", "", last, "", "")
 		return
 	}
 	name, kind := s.Name, s.Kind
