@@ -14,7 +14,7 @@ import (
 
 // TestElectionSimulation is TestSimulation for terms of office.
 func TestElectionSimulation(t *testing.T) {
-	schedules(t, 100, func(t *testing.T, seed uint64) { newWorld(t, seed, electionKind, new(branches)).run() })
+	schedules(t, 50, func(t *testing.T, seed uint64) { newWorld(t, seed, electionKind, new(branches)).run() })
 }
 
 // electionKind is gcsync's election: to lead is to hold.

@@ -192,6 +192,62 @@ var mutants = []mutant{
 		run: "TestPausedHolder",
 	},
 	{
+		name: "let in whatever became of the baton",
+		file: "internal/queue/admit.go",
+		old:  "\t\t\tif !unanswered.IsZero() && valid() {\n",
+		new:  "\t\t\tif unanswered = sent; true {\n",
+		by:   "TestSemaphoreSimulation",
+	},
+	{
+		name: "registered after the admission",
+		file: "internal/queue/admit.go",
+		old: "\tif wait && d.weight > 0 {\n\t\town = l.register(inside, t, d.weight) // while we look who else is in\n\t}\n" +
+			"\terr = tn.room(inside, d, wait)\n\tif err == nil && d.weight > 0 {\n\t\tif own == nil {\n" +
+			"\t\t\town = l.register(inside, t, d.weight)\n\t\t}\n\t\terr = own.wait()\n\t}\n" +
+			"\tlost := turn.Err() != nil\n\tif err == nil {\n\t\tvar sent clock.Instant\n\t\tif sent, err = tn.certify(); err == nil {\n",
+		new: "\terr = tn.room(inside, d, wait)\n\tlost := turn.Err() != nil\n\tif err == nil {\n\t\tvar sent clock.Instant\n" +
+			"\t\tif sent, err = tn.certify(); err == nil {\n\t\t\town = l.register(ctx, t, max(1, d.weight))\n\t\t\t_ = own.wait()\n",
+		by: "TestSemaphoreSimulation",
+	},
+	{
+		name: "a writer does not keep the gate",
+		file: "internal/queue/admit.go",
+		old:  "\terr := l.registry.room(inside, l, tn.ticket, wait, func(_, sum int64)",
+		new: "\t_ = l.store.Delete(ctx, tn.name, object.Version{Gen: tn.gen})\n" +
+			"\terr := l.registry.room(inside, l, tn.ticket, wait, func(_, sum int64)",
+		by: "TestRWMutexSimulation",
+	},
+	{
+		name: "a writer does not wait for readers",
+		file: "internal/queue/admit.go",
+		old:  "func(_, sum int64) (bool, error) { return sum == 0, nil })",
+		new:  "func(_, sum int64) (bool, error) { return true, nil })",
+		run:  "TestRWMutexHammer",
+		by:   "TestRWMutexSimulation",
+	},
+	{
+		name: "one's own slots do not count",
+		file: "internal/queue/admit.go",
+		old:  "return sum+d.weight <= limit, l.tooLarge(d, limit)",
+		new:  "return sum <= limit, l.tooLarge(d, limit)",
+		run:  "TestSemaphoreHammer",
+		by:   "TestSemaphoreSimulation",
+	},
+	{
+		name: "an entry is removed before its holder is silent",
+		file: "internal/queue/registry.go",
+		old:  "if e.Sent.Since(e.since) < e.lease() && !l",
+		new:  "if e.Sent.Since(e.since) < e.lease()/2 && !l",
+		by:   "TestSemaphoreSimulation",
+	},
+	{
+		name: "an entry is timed from its creation",
+		file: "internal/queue/registry.go",
+		old:  "\tcase e.renewal != \"\":\n\t\treturn t.Created.Sub(e.Updated) >= longSilence*e.ttl\n",
+		new:  "\tcase true:\n\t\treturn t.Created.Sub(e.Updated) >= e.ttl/2\n",
+		by:   "TestRWMutexSimulation",
+	},
+	{
 		name: "Reset takes the mark away and stays in the round",
 		file: "once.go",
 		old:  "next := map[string]string{markRound: strconv.FormatInt(old.n+1, 10)}",

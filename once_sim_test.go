@@ -22,7 +22,7 @@ import (
 // done, and reset it. Their histories must be those of one register that is written once between two resets, and nobody
 // may see a value from before a reset that had returned when they called.
 func TestOnceSimulation(t *testing.T) {
-	schedules(t, 100, func(t *testing.T, seed uint64) {
+	schedules(t, 50, func(t *testing.T, seed uint64) {
 		j := &onceJudge{
 			ops: make(map[string][]porcupine.Event), resets: make(map[string][]*span), runs: make(map[string]*span),
 			rounds: make(map[string]string), payloads: make(map[string]int64), recorded: make(map[string]bool),

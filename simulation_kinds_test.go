@@ -18,7 +18,7 @@ func TestSemaphoreSimulation(t *testing.T) {
 		weights: []int64{1, 1, 2, 3},
 		boot:    func(m *machine) locks { return semaphores{m.connect(), 3} },
 		never:   without(queue.Passed, queue.PassLimit, queue.Lingered, queue.LingerCut, queue.Joined, queue.JoinRefused, queue.Resized),
-	})
+	}, 100)
 }
 
 // TestRWMutexSimulation is TestSimulation for locks of readers and writers: there are more slots than readers, and a
@@ -29,7 +29,7 @@ func TestRWMutexSimulation(t *testing.T) {
 		weights: []int64{1, 1, 1000},
 		boot:    func(m *machine) locks { return rwMutexes{m.connect()} },
 		never:   without(queue.Resized),
-	})
+	}, 100)
 }
 
 func without(events ...queue.Event) func(queue.Event) bool {
