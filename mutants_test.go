@@ -18,11 +18,12 @@ type mutant struct {
 	name     string
 	file     string
 	old, new string
-	run      string // the directed test that must catch it as well, if there is one
-	in       string // the test's package; empty: this one
-	seeds    int    // how many schedules it may survive; 0: mutantSeeds
-	spared   string // why the schedules need not catch it, though they may; empty: they must
-	by       string // the schedules; empty: TestSimulation
+	also     [][2]string // what else is replaced by what
+	run      string      // the directed test that must catch it as well, if there is one
+	in       string      // the test's package; empty: this one
+	seeds    int         // how many schedules it may survive; 0: mutantSeeds
+	spared   string      // why the schedules need not catch it, though they may; empty: they must
+	by       string      // the schedules; empty: TestSimulation
 }
 
 var mutants = []mutant{
@@ -192,11 +193,16 @@ var mutants = []mutant{
 		run: "TestPausedHolder",
 	},
 	{
-		name: "let in whatever became of the baton",
+		name: "let in without the certificate of having been the head",
 		file: "internal/queue/admit.go",
 		old:  "\t\t\tif !unanswered.IsZero() && valid() {\n",
 		new:  "\t\t\tif unanswered = sent; true {\n",
-		by:   "TestSemaphoreSimulation",
+		also: [][2]string{
+			{"\t\treturn nil, errAgain\n\t}\n\tinside, cancel := turn.Context(ctx)\n", "\t\treturn nil, errAgain\n\t}\n\tinside, cancel := context.WithCancel(ctx)\n"},
+			{"\tif tn.stop(lease.ErrReleased) != nil {\n\t\treturn sent, errAgain\n\t}\n", "\ttn.stop(lease.ErrReleased)\n"},
+			{"\tvalid := func() bool { return", "\tvalid := func() bool { return true ||"},
+		},
+		by: "TestSemaphoreSimulation",
 	},
 	{
 		name: "registered after the admission",
@@ -402,12 +408,16 @@ func (m mutant) overlay(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if strings.Count(string(source), m.old) != 1 {
-		t.Fatalf("%s does not have exactly one\n%s", m.file, m.old)
+	text := string(source)
+	for _, change := range append([][2]string{{m.old, m.new}}, m.also...) {
+		if strings.Count(text, change[0]) != 1 {
+			t.Fatalf("%s does not have exactly one\n%s", m.file, change[0])
+		}
+		text = strings.Replace(text, change[0], change[1], 1)
 	}
 	dir := t.TempDir()
 	mutated, overlay := filepath.Join(dir, "mutated.go"), filepath.Join(dir, "overlay.json")
-	if err := os.WriteFile(mutated, []byte(strings.Replace(string(source), m.old, m.new, 1)), 0o600); err != nil {
+	if err := os.WriteFile(mutated, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	replace, err := json.Marshal(map[string]map[string]string{"Replace": {abs(t, m.file): mutated}})

@@ -218,14 +218,15 @@ func (w *wait) look(ctx context.Context, n int64) (look, object.Object, error) {
 // known reports whether o is the legitimate ticket n.
 func (w *wait) known(n int64, o object.Object) bool { return w.t.gens[n] == o.Gen }
 
-// doubt deals with a head whose generation nobody vouches for: it may be a ghost that will be there for ever. After a
-// while a listing tells the chain.
+// doubt deals with a head whose generation nobody vouches for: it may be a ghost that will be there for ever, and what it
+// is there for does not tell that we are not the head. After a while, or when our lease would count from too long ago, a
+// listing tells the chain.
 func (w *wait) doubt(ctx context.Context) error {
 	now := w.l.now()
 	if w.guess.IsZero() {
 		w.guess = now
 	}
-	if now.Since(w.guess) < tentative {
+	if now.Since(w.guess) < tentative && now.Since(w.t.from) < w.t.baton.claim/4 {
 		return nil
 	}
 	recs, err := w.l.list(ctx)
