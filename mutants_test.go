@@ -66,7 +66,7 @@ var mutants = []mutant{
 		file:  "internal/queue/tail.go",
 		old:   "\t\tif err != nil || o.Gen != pin.gen {\n\t\t\tbreak\n\t\t}",
 		new:   "\t\t_, _ = o, err",
-		seeds: 5000, // a ghost must stand where a probe looks while the row runs past it
+		seeds: 2000, // a ghost must stand where a probe looks while the row runs past it
 	},
 	{
 		name: "bootstrap taken back whenever somebody is there",
@@ -138,11 +138,12 @@ var mutants = []mutant{
 		spared: "the queue uses each name once, and what stands on a name a second time is a ghost, whoever changes it",
 	},
 	{
-		name: "renewed after it was lost",
-		file: "lease/keeper.go",
-		old:  "\tk.check() // an answer that comes after the deadline extends nothing\n\tif k.err != nil {\n\t\treturn over\n\t}",
-		new:  "\tk.err = nil",
-		run:  "TestLateAnswerDoesNotReviveALease",
+		name:  "renewed after it was lost",
+		file:  "lease/keeper.go",
+		old:   "\tk.check() // an answer that comes after the deadline extends nothing\n\tif k.err != nil {\n\t\treturn over\n\t}",
+		new:   "\tk.err = nil",
+		run:   "TestLateAnswerDoesNotReviveALease",
+		seeds: 4000,
 	},
 	{
 		name: "release before belief ends",
@@ -172,10 +173,11 @@ var mutants = []mutant{
 		run:  "TestCloseAtEveryStep",
 	},
 	{
-		name: "abandoned obeyed before the head is proven",
-		file: "internal/queue/expire.go",
-		old:  "\tif !s.proven {\n\t\treturn false, nil\n\t}",
-		new:  "\tif !s.proven && !rec.abandoned {\n\t\treturn false, nil\n\t}",
+		name:  "abandoned obeyed before the head is proven",
+		file:  "internal/queue/expire.go",
+		old:   "\tif !s.proven {\n\t\treturn false, nil\n\t}",
+		new:   "\tif !s.proven && !rec.abandoned {\n\t\treturn false, nil\n\t}",
+		seeds: 4000,
 	},
 	{
 		name: "a ghost is taken for the one ahead",
@@ -277,16 +279,18 @@ var mutants = []mutant{
 		new: "\tif o, e := a.c.get(ctx, name); object.OutcomeOf(err) == object.Refused && e == nil && o.Gen != 0 && o.Metadata[object.KeyNonce] != nonce {\n" +
 			"\t\t_ = a.c.store.Delete(ctx, name, object.Version{Gen: o.Gen})\n\t\treturn a.write(ctx, made)\n\t}\n" +
 			"\tif object.OutcomeOf(err) == object.Refused { // by",
-		run: "TestOncePausedRunner",
-		by:  "TestOnceSimulation",
+		run:   "TestOncePausedRunner",
+		by:    "TestOnceSimulation",
+		seeds: 4000,
 	},
 	{
-		name: "a record counts whatever the round is by now",
-		file: "once.go",
-		old:  "if now, err := r.round(run); err != nil || now != p.of {",
-		new:  "if _, err := r.round(run); err != nil {",
-		run:  "TestOncePausedRunner",
-		by:   "TestOnceSimulation",
+		name:  "a record counts whatever the round is by now",
+		file:  "once.go",
+		old:   "if now, err := r.round(run); err != nil || now != p.of {",
+		new:   "if _, err := r.round(run); err != nil {",
+		run:   "TestOncePausedRunner",
+		by:    "TestOnceSimulation",
+		seeds: 4000,
 	},
 	{
 		name: "a mark counts whatever its round",
