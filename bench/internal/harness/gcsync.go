@@ -53,6 +53,10 @@ func (c ticketClient) Locker(w Want) (Locker, error) {
 			return &held{try: c.read("lock")}, nil
 		}
 		return &held{try: c.write("lock")}, nil
+	case Election:
+		return &held{try: c.campaign("leader")}, nil
+	case Once:
+		return ticketOnce{c}, nil
 	default:
 		return nil, ErrUnsupported
 	}
@@ -101,6 +105,27 @@ func (c ticketClient) permit(name string, n int64) acquire {
 		return p.Lease, p.Release, nil
 	}
 }
+
+func (c ticketClient) campaign(name string) acquire {
+	e := c.Election(name)
+	return func(ctx context.Context) (*lease.Lease, func(context.Context) error, error) {
+		t, err := e.Campaign(ctx, "candidate")
+		if err != nil {
+			return nil, nil, err
+		}
+		return t.Lease, t.Resign, nil
+	}
+}
+
+// ticketOnce is a Oncer, whose Locker is of no use.
+type ticketOnce struct{ ticketClient }
+
+func (o ticketOnce) Once(ctx context.Context, name string, f func(context.Context) error) error {
+	return o.ticketClient.Once(name).Do(ctx, f)
+}
+
+func (ticketOnce) Lock(context.Context) (int64, error) { return 0, ErrUnsupported }
+func (ticketOnce) Unlock(context.Context) error        { return ErrUnsupported }
 
 // held is a Leaser for one goroutine.
 type held struct {
