@@ -90,7 +90,7 @@ func TestOnATerminal(t *testing.T) {
 	shows(waiting, "my turn")
 	waiter.want(0)
 
-	p, screen, keys = on("lock", "gs://bbb/n", "--", "sh", "-c", "echo ready; exec sleep 60")
+	p, screen, _ = on("lock", "gs://bbb/n", "--", "sh", "-c", "echo ready; exec sleep 60")
 	shows(screen, "ready")
 	waiter, waiting, keys = on("lock", "gs://bbb/n", "--", "true")
 	shows(waiting, "held by")
