@@ -81,10 +81,14 @@ func fill(text string, blocks map[string]string) (string, error) {
 	return text, nil
 }
 
-// where says what was measured where.
+// where says what was measured where, and by which command.
 func (r *report) where() string {
-	return fmt.Sprintf("Measured on %s, on %s, by `go run ./bench report -docs`. The service: %s.",
-		r.begun.UTC().Format("2 January 2006"), machine(), harness.Describe(service))
+	by := "`go run ./bench report -docs`"
+	if !r.many {
+		by = "`go run ./bench report -docs -quick`, the short form: five seconds a line, too few to tell who is fair"
+	}
+	return fmt.Sprintf("Measured on %s, on %s, by %s. The service: %s.",
+		r.begun.UTC().Format("2 January 2006"), machine(), by, harness.Describe(service))
 }
 
 // machine says what this machine is called by those who sell it, where the system tells.
