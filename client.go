@@ -19,6 +19,7 @@ import (
 	"github.com/gcsync/gcsync/internal/tasks"
 	"github.com/gcsync/gcsync/internal/telemetry"
 	"github.com/gcsync/gcsync/lease"
+	"github.com/gcsync/gcsync/tracing"
 )
 
 // Options are the settings of a [Client]. The zero value of each field means its default.
@@ -79,13 +80,14 @@ type Client struct {
 	leave context.CancelFunc // ends all waiting
 
 	// What stands on single objects.
-	terms   lease.Terms
-	prefix  string
-	host    string
-	waiting context.Context
-	held    holdings
-	onces   turns[payload]
-	slots   turns[time.Time]
+	terms    lease.Terms
+	prefix   string
+	host     string
+	waiting  context.Context
+	held     holdings
+	audience *telemetry.Telemetry // who is told what happens
+	onces    turns[payload]
+	slots    turns[time.Time]
 }
 
 // New returns a client on bucket. The handle and its storage client are used as they are, are never changed, and must
@@ -110,9 +112,10 @@ func New(bucket *storage.BucketHandle, opts *Options) (*Client, error) {
 		tell = telemetry.New(o.TracerProvider, o.MeterProvider, o.Class)
 	}
 	c := &Client{
-		store:  object.NewStore(bucket, lease.RequestTimeout(o.Claim), o.clock).Observed(tell, o.Logger),
-		tasks:  tasks.New(),
-		prefix: o.Prefix,
+		store:    object.NewStore(bucket, lease.RequestTimeout(o.Claim), o.clock).Observed(tell, o.Logger),
+		tasks:    tasks.New(),
+		prefix:   o.Prefix,
+		audience: tell,
 	}
 	c.waiting, c.leave = context.WithCancel(c.tasks.Context())
 	c.host, _ = os.Hostname() // for people; an empty one says as much as an error would
@@ -195,6 +198,7 @@ func (c *Client) Usage() Usage { return c.store.Usage() }
 func (c *Client) Close(ctx context.Context) error {
 	c.queue.Close(ErrClosed)
 	c.held.close(func(h *lease.Held) {
+		c.toldOf(h).Over(tracing.Closed, nil)
 		c.tasks.Go(func(ctx context.Context) { _, _ = c.terms.Release(ctx, h, ErrClosed, nil) })
 	})
 	c.leave()

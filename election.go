@@ -206,7 +206,7 @@ func (t *Term) run(ctx context.Context, f func(ctx context.Context) error) (agai
 	}()
 	inside, cancel := t.Context(ctx)
 	defer cancel()
-	err = f(inside)
+	err = f(t.r.c.toldOf(t.held).hold.Inside(inside))
 	returned = true
 	resigned := t.Resign(ctx)
 	if errors.Is(resigned, ErrLost) && ctx.Err() == nil {

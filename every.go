@@ -149,7 +149,7 @@ func (r *register) every(ctx context.Context, slot time.Time, ahead time.Duratio
 	}
 	inside, cancel := h.Context(ctx)
 	defer cancel()
-	if err := f(inside); err != nil {
+	if err := r.c.toldOf(h).run(inside, f); err != nil {
 		if _, left := leave(nil); left != nil {
 			err = errors.Join(err, left)
 		}

@@ -22,7 +22,7 @@ var layers = map[string][]string{
 	"internal/object":        {"internal/clock", "internal/telemetry", "tracing"},
 	"lease":                  {"internal/clock", "internal/object", "internal/tasks", "tracing"},
 	"internal/queue":         {"internal/clock", "internal/object", "internal/tasks", "internal/telemetry", "lease", "tracing"},
-	"":                       {"internal/clock", "internal/object", "internal/queue", "internal/tasks", "internal/telemetry", "lease"},
+	"":                       {"internal/clock", "internal/object", "internal/queue", "internal/tasks", "internal/telemetry", "lease", "tracing"},
 	"gcstest":                {},
 	"gcstest/conformance":    {"gcstest"},
 	"fence":                  {"internal/object", "lease"},

@@ -100,7 +100,7 @@ func story(hosts ...*watched) string {
 		outcome := ""
 		for _, kv := range s.Attributes() {
 			switch kv.Key {
-			case tracing.KeyPrimitive, tracing.KeyName, tracing.KeyToken:
+			case tracing.KeyPrimitive, tracing.KeyName, tracing.KeyToken, tracing.KeyTerm:
 			case tracing.KeyOutcome:
 				outcome = kv.Value.AsString()
 			default:
@@ -548,6 +548,71 @@ func TestTraceOfReadersAndAWriter(t *testing.T) {
 	})
 }
 
+// What stands on one object is told in the same way: a run, a term, and who waited for whom.
+func TestTraceOfOnceAndElection(t *testing.T) {
+	inBubble(t, steady, func(b *bed) {
+		x, y := b.watch("x"), b.watch("y")
+		var all sync.WaitGroup
+		all.Go(func() {
+			if err := x.Once("o").Do(b.Context(), func(context.Context) error { time.Sleep(2 * time.Second); return nil }); err != nil {
+				b.Error(err)
+			}
+		})
+		time.Sleep(100 * time.Millisecond)
+		if err := y.Once("o").Do(b.Context(), func(context.Context) error { return errors.New("run twice") }); err != nil {
+			b.Error(err)
+		}
+		all.Wait()
+		same(b.T, "spans", story(x, y), `
+			x acquire 0s..14ms acquired attempts=1 contended=false local=false position=0 requests.class_a=1 requests.class_b=0 requests.free=1
+			x hold 14ms..2.021s released
+			x run 14ms..2.014s done under x hold
+			y acquire 100ms..# done attempts=0 contended=true holder=x local=false position=1 requests.class_a=0 requests.class_b=# requests.free=# -> x acquire
+			x release 2.021s..2.028s released under x hold`)
+		same(b.T, "metrics", y.points(b.T), `
+			acquire.duration outcome=done = 1 in # s, up to 2.5: 1
+			cost = # millionths
+			requests request.class=b request.code=ok = #
+			requests request.class=free request.code=404 = #
+			requests request.class=free request.code=412 = #
+			waiting = 0`)
+		x.billed(b.T)
+		y.billed(b.T)
+	})
+	inBubble(t, steady, func(b *bed) {
+		x, y := b.watch("x"), b.watch("y")
+		if _, err := x.Election("e").Campaign(b.Context(), "x"); err != nil {
+			b.Fatal(err)
+		}
+		x.vanish()
+		term, err := y.Election("e").Campaign(b.Context(), "y")
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := term.Resign(b.Context()); err != nil {
+			b.Error(err)
+		}
+		same(b.T, "spans", story(x, y), `
+			x acquire 0s..14ms acquired attempts=1 contended=false local=false position=0 requests.class_a=1 requests.class_b=0 requests.free=1
+			x term 14ms..27.007s lost ERROR
+			y acquire 14ms..# acquired attempts=1 contended=true holder=x local=false position=1 requests.class_a=1 requests.class_b=# requests.free=# -> x acquire
+			x renew #..27.007s lost attempts=# under x term ERROR
+			y expire #..# expired holder=x reason=ttl_expired silence=# under y acquire -> x acquire
+			y release #..# released under y term
+			y term #..# released`)
+		same(b.T, "metrics", y.points(b.T), `
+			acquire.duration outcome=acquired = 1 in # s, up to 60: 1
+			cost = # millionths
+			held = 0
+			hold.duration outcome=released = 1 in 0.000 s, up to 0.001: 1
+			requests request.class=a request.code=ok = 2
+			requests request.class=b request.code=ok = #
+			requests request.class=free request.code=412 = #
+			takeovers reason=ttl_expired = 1
+			waiting = 0`)
+	})
+}
+
 // Whatever is told is in package tracing as it is told, and nothing else is.
 func TestEverythingToldIsDefined(t *testing.T) {
 	spans, metrics, values := make(map[string]bool), make(map[string]bool), make(map[attribute.Key]map[string]bool)
@@ -627,7 +692,7 @@ func TestEverythingToldIsDefined(t *testing.T) {
 		}
 	}
 	for _, d := range tracing.Spans() {
-		if !spans[d.Name] && d.Name != tracing.SpanRun && d.Name != tracing.SpanTerm { // those are still to come
+		if !spans[d.Name] {
 			t.Errorf("no span %s was told", d.Name)
 		}
 	}
@@ -637,7 +702,7 @@ func TestEverythingToldIsDefined(t *testing.T) {
 		}
 	}
 	for _, d := range tracing.Attributes() {
-		if values[d.Key] == nil && d.Key != tracing.KeyTerm {
+		if values[d.Key] == nil {
 			t.Errorf("no attribute %s was told", d.Key)
 		}
 		for v := range values[d.Key] {
@@ -689,6 +754,16 @@ func everything(t *testing.T) (hosts []*watched) {
 		all.Go(func() { again(func() error { return y.Semaphore("s", 2).Do(ctx, 1, pass) }) })
 		all.Go(func() { again(func() error { return x.RWMutex("rw").RDo(ctx, pass) }) })
 		all.Go(func() { again(func() error { return y.RWMutex("rw").Do(ctx, pass) }) })
+		all.Wait()
+
+		// What stands on one object.
+		for _, h := range []*watched{x, y} {
+			all.Go(func() { again(func() error { return h.Once("once").Do(ctx, pass) }) })
+			all.Go(func() {
+				again(func() error { _, err := h.Every("every", time.Hour).Do(ctx, pass); return err })
+			})
+			all.Go(func() { again(func() error { return h.Election("election").Run(ctx, h.name, pass) }) })
+		}
 		all.Wait()
 
 		// Throttling, renewals that fail, a loss, a takeover.

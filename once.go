@@ -465,7 +465,11 @@ func (a *attempt) run(ctx context.Context, f func(ctx context.Context) (content,
 	}
 	inside, cancel := a.held.Context(ctx)
 	defer cancel()
-	made, err := f(inside)
+	var made content
+	err := a.c.toldOf(a.held).run(inside, func(ctx context.Context) (err error) {
+		made, err = f(ctx)
+		return err
+	})
 	cancel()
 	if err != nil {
 		return a.yield(ctx, err)

@@ -60,22 +60,28 @@ func (r *register) foreign(o object.Object, why string) error {
 func (r *register) acquire(ctx context.Context, marks map[string]string,
 	see func(ctx context.Context, o object.Object, held bool) error,
 ) (h *lease.Held, o object.Object, err error) {
-	bid := lease.Bid{Marks: map[string]string{markKind: r.kind, markHost: r.c.host}}
+	w := r.tell(ctx)
+	terms := r.c.terms
+	terms.Store = w.store
+	bid := lease.Bid{Watcher: w, Marks: map[string]string{markKind: r.kind, markHost: r.c.host}}
 	maps.Copy(bid.Marks, marks)
 	bid.See = func(ctx context.Context, o object.Object, held bool) error {
-		if err := r.check(o); err != nil || see == nil {
-			return err
+		err := r.check(o)
+		if err == nil && see != nil {
+			err = see(ctx, o, held)
 		}
-		return see(ctx, o, held)
+		w.sees(o, held, bid.Marks, err)
+		return err
 	}
 	err = r.c.call(ctx, func(ctx context.Context) error {
-		h, o, err = r.c.terms.Acquire(ctx, r.object(), bid)
+		h, o, err = terms.Acquire(ctx, r.object(), bid)
 		if err == nil && !r.c.held.add(h) {
 			_, _ = r.c.terms.Release(ctx, h, ErrClosed, nil) // closed in the same moment
 			return ErrClosed
 		}
 		return err
 	})
+	w.answered(ctx, h, err)
 	return h, o, err
 }
 
@@ -84,7 +90,16 @@ func (r *register) acquire(ctx context.Context, marks map[string]string,
 func (r *register) leave(ctx context.Context, h *lease.Held, marks map[string]string) (last object.Object, err error) {
 	defer r.c.held.remove(h)
 	err = ErrClosed
-	r.c.tasks.Do(func(context.Context) { last, err = r.c.terms.Release(ctx, h, lease.ErrReleased, marks) })
+	give := func() error {
+		r.c.tasks.Do(func(context.Context) { last, err = r.c.terms.Release(ctx, h, lease.ErrReleased, marks) })
+		return err
+	}
+	if w := r.c.toldOf(h); h.Err() == nil { // what is lost, or closed, is told
+		w.End(w.hold)
+		err = w.Release(context.Background(), 0, give)
+	} else {
+		err = give()
+	}
 	return last, err
 }
 

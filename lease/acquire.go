@@ -126,6 +126,9 @@ func (l *lock) take(ctx context.Context, s *sighting) (*Held, error) {
 			return nil, err
 		}
 		if h := l.hold(*o, sig); h != nil {
+			if l.bid.Watcher != nil && !s.free() {
+				l.bid.Watcher.TookOver(s.Object, l.now().Since(s.since), !s.silent(l.now()))
+			}
 			l.logger.DebugContext(ctx, "gcsync: lease acquired", "object", l.url(), "token", h.Token())
 			return h, nil
 		}
@@ -163,13 +166,24 @@ func (l *lock) hold(o object.Object, sig signature) *Held {
 // Lost implements [Watcher].
 func (l *lock) Lost(err error) {
 	l.logger.Warn("gcsync: lease lost", "object", l.url(), "owner", l.owner, "error", err)
+	if l.bid.Watcher != nil {
+		l.bid.Watcher.Lost(err)
+	}
 }
 
 // Renewed implements [Watcher].
-func (l *lock) Renewed(int) {}
+func (l *lock) Renewed(attempts int) {
+	if l.bid.Watcher != nil {
+		l.bid.Watcher.Renewed(attempts)
+	}
+}
 
 // Failed implements [Watcher].
-func (l *lock) Failed(error) {}
+func (l *lock) Failed(err error) {
+	if l.bid.Watcher != nil {
+		l.bid.Watcher.Failed(err)
+	}
+}
 
 // stamp learns the service's time from an object written for the purpose. It does so once in a call at most, and only if
 // the answers do not tell the time and the caller will not stay for a whole lease.

@@ -29,9 +29,25 @@ type Bid struct {
 	// none, and whether somebody holds it. An error ends the call, which then returns it.
 	See func(ctx context.Context, o object.Object, held bool) error
 
+	// Watcher, where set, hears of what becomes of the lease.
+	Watcher BidWatcher
+
 	// Marks are written to the object with the acquisition. Marks that are there already and not among these stay.
 	Marks map[string]string
 }
+
+// A BidWatcher also hears of a dead holder that was removed for the bid: of its object as it was, how long it was seen to
+// be silent, and whether it was the service's clock that proved it dead.
+type BidWatcher interface {
+	Watcher
+	TookOver(dead object.Object, silent time.Duration, proven bool)
+}
+
+// OwnerOf returns who holds an object of these leases, or held it last, for people.
+func OwnerOf(metadata map[string]string) string { return signatureOf(metadata).owner }
+
+// Watcher returns what watches a lease: that of its bid.
+func (t Terms) Watcher(h *Held) BidWatcher { return h.lock.bid.Watcher }
 
 // Acquire waits for the lease on the object name as the function of that name does, and returns the object as it was
 // when it was acquired as well. What See judged is what was acquired: nobody wrote in between.

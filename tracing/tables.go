@@ -76,9 +76,9 @@ func Spans() []Span {
 		{SpanExpire, []attribute.Key{KeyOutcome, KeyReason, KeyHolder, KeyTicket, KeySilence},
 			"The removal of another client's dead holder; a child of the acquisition that it stood in the way of, with a link to the dead holder's span."},
 		{SpanRun, []attribute.Key{KeyOutcome},
-			"The function of a Once, while it runs."},
+			"The function of a Once or an Every, while it runs; a child of the hold."},
 		{SpanTerm, []attribute.Key{KeyOutcome, KeyTerm},
-			"A term of office, from the election until it ended."},
+			"A term of office, from the election until it ended; an election has it instead of a hold."},
 	}
 }
 

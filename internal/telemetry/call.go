@@ -100,12 +100,12 @@ func (c *Call) End(outcome string, err error) {
 
 // Hold is one grant, from its beginning until it is released or lost. A nil one tells nothing.
 type Hold struct {
-	about Subject
-	span  *Span
-	began time.Time
-	token int64
-	tally bool // it was counted as held
-	ended atomic.Bool
+	about  Subject
+	span   *Span
+	began  time.Time
+	number attribute.KeyValue
+	tally  bool // it was counted as held
+	ended  atomic.Bool
 }
 
 // Hold begins the grant that the call was for.
@@ -113,7 +113,11 @@ func (c *Call) Hold(token int64) *Hold {
 	if c == nil {
 		return nil
 	}
-	h := &Hold{about: c.about, span: c.about.start(c.parent, tracing.SpanHold), began: time.Now(), token: token}
+	name, number := tracing.SpanHold, tracing.KeyToken
+	if c.about.primitive == tracing.Election {
+		name, number = tracing.SpanTerm, tracing.KeyTerm
+	}
+	h := &Hold{about: c.about, span: c.about.start(c.parent, name), began: time.Now(), number: number.Int64(token)}
 	h.tally = h.about.t.count(h.about.t.held, 1, of(h.about.primitive))
 	return h
 }
@@ -144,5 +148,5 @@ func (h *Hold) End(outcome string, err error) {
 		t.count(t.held, -1, l)
 	}
 	t.hold.Record(h.span.Inside(background), since(h.began), t.options(l.and(tracing.KeyOutcome, outcome)).record...)
-	h.span.End(outcome, err, tracing.KeyToken.Int64(h.token))
+	h.span.End(outcome, err, h.number)
 }

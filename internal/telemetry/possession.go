@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 
 	"go.opentelemetry.io/otel/trace"
 
@@ -110,6 +111,15 @@ func (p *Possession) settle(outcome string, err error) {
 	defer p.mu.Unlock()
 	p.trouble.End(outcome, err, tracing.KeyAttempts.Int(p.failures))
 	p.trouble, p.failures = nil, 0
+}
+
+// TookOver tells of a dead holder that was removed for the possession.
+func (p *Possession) TookOver(reason, owner string, dead trace.SpanContext, silent time.Duration) {
+	p.about.t.TookOver(p.about.primitive, reason)
+	span := p.about.Expire(Under(background, p.origin))
+	span.Link(dead, owner)
+	span.End(tracing.Expired, nil, tracing.KeyReason.String(reason), tracing.KeyHolder.String(owner),
+		tracing.KeySilence.Float64(silent.Seconds()))
 }
 
 // Release tells of the request that lets the next one in, which do makes. The ticket is 0 where there is none.
