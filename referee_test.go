@@ -259,20 +259,13 @@ func (r *referee) event(m *machine, e queue.Event) {
 		return
 	}
 	switch e {
-	case queue.Requeued:
-		// Where several may hold at once, a short claim may run out lawfully: between a renewal and the admission where a
-		// name takes one change a second, or while a row of tickets ahead that were given up vanishes at once.
-		if r.w.kind.slots > 1 {
-			return
-		}
-		fallthrough
 	case queue.EntryExpired:
-		// Nor can a client that closes in haste remove what it has just registered.
+		// A client that closes in haste cannot remove what it has just registered where a name takes one change a second.
 		if r.w.kind.slots > 1 && r.w.strict {
 			return
 		}
 		fallthrough
-	case queue.ClaimExpired, queue.TTLExpired, queue.SilenceProven, queue.Lost:
+	case queue.ClaimExpired, queue.TTLExpired, queue.SilenceProven:
 		r.fail("machine %d: %v, though nothing went wrong", m.id, e)
 	}
 }
