@@ -449,3 +449,41 @@ func TestSemaphoreForeignEntry(t *testing.T) {
 		}
 	})
 }
+
+// A TryAcquire is answered though somebody here who came to wait during it leaves again.
+func TestSemaphoreTryBesideAWaiterWhoLeaves(t *testing.T) {
+	inBubble(t, typical, func(b *bed) {
+		s := b.host("x").Semaphore("s", 2)
+		go func() {
+			time.Sleep(5 * time.Millisecond)
+			ctx, cancel := context.WithTimeout(b.Context(), 20*time.Millisecond)
+			defer cancel()
+			if p, err := s.Acquire(ctx, 1); err == nil {
+				b.giveBack(p)
+			}
+		}()
+		p, err := s.TryAcquire(b.Context(), 1)
+		if err != nil || p == nil {
+			b.Fatalf("TryAcquire of a free semaphore = %v, %v", p, err)
+		}
+		b.giveBack(p)
+	})
+}
+
+// A client that closes at any step of an Acquire leaves no entry that others must wait for.
+func TestSemaphoreCloseAtEveryStep(t *testing.T) {
+	for after := time.Duration(0); after < 300*time.Millisecond; after += 5 * time.Millisecond {
+		inBubble(t, gcstest.Model{Median: 30 * time.Millisecond, P99: 120 * time.Millisecond}, func(b *bed) {
+			h, other := b.host("x"), b.host("y").Semaphore("s", 2)
+			b.giveBack(b.take(other, 1))
+			go func() { _, _ = h.Semaphore("s", 2).Acquire(context.Background(), 2) }()
+			time.Sleep(after)
+			if err := h.Close(b.Context()); err != nil {
+				b.Error(err)
+			}
+			begun := time.Now()
+			b.giveBack(b.take(other, 2))
+			b.within("the other's wait, closed after "+after.String(), begun, 0, 2*time.Second)
+		})
+	}
+}
