@@ -374,6 +374,7 @@ func TestTraceOfALostLease(t *testing.T) {
 			b.Fatal(err)
 		}
 		<-x.Mutex("m").Lease().Done()
+		time.Sleep(time.Second) // the holder is the first to be told
 		if points := x.points(b.T); !strings.Contains(points, "losses reason=deleted = 1\n") {
 			b.Errorf("the loss is not told:\n%s", points)
 		}
