@@ -527,7 +527,7 @@ func TestCommand(t *testing.T) {
 
 // Clients can be processes, of which one can be killed.
 func TestProcesses(t *testing.T) {
-	args := []string{"-scenario", "contended,crash,semaphore", "-procs", "3", "-hold", "1ms", "-median", "1ms", "-p99", "2ms", "-duration", "300ms", "-exec", "-json"}
+	args := []string{"-scenario", "contended,crash", "-procs", "3", "-hold", "1ms", "-median", "1ms", "-p99", "2ms", "-duration", "2s", "-exec", "-json"}
 	var out, errs bytes.Buffer
 	if code := ours.Main(t.Context(), args, &out, &errs); code != exitOK || errs.Len() > 0 {
 		t.Fatalf("exit code %d\n%s", code, &errs)
