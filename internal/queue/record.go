@@ -97,7 +97,7 @@ type ForeignError struct {
 }
 
 func (e *ForeignError) Error() string {
-	return fmt.Sprintf("%s is not a ticket of gcsync (%s): move it away, or give the lock another name", e.URL, e.Why)
+	return fmt.Sprintf("%s stands where only objects of gcsync should, and is none (%s): move it away, or choose another name", e.URL, e.Why)
 }
 
 // parse reads a ticket. It fails with a *ForeignError on anything that this package did not write.
