@@ -107,7 +107,7 @@ func (b *branches) report(t *testing.T, schedules int, never func(queue.Event) b
 			continue
 		}
 		t.Logf("%-18s %d", e, b.n[e])
-		if b.n[e] == 0 && schedules >= 2000 {
+		if b.n[e] == 0 && schedules >= 1000 {
 			t.Errorf("no schedule reached the branch %q", e)
 		}
 	}
