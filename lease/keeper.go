@@ -44,8 +44,8 @@ type Watcher interface {
 	Lost(err error)
 }
 
-// A Keeper keeps one record alive and tells the current [Lease] on it when it can no longer. It has two timers and, but
-// for the moments of a renewal, no goroutine. It ends lost or stopped, once, and never comes back.
+// A Keeper keeps one record alive and tells the current [Lease] on it when it can no longer. It has one timer and, but for
+// the moments of a renewal, no goroutine. It ends lost or stopped, once, and never comes back.
 type Keeper struct {
 	how Keeping
 
@@ -55,9 +55,9 @@ type Keeper struct {
 	err     error  // why it ended; nil while it is kept
 	trouble error  // what the latest attempt to renew failed with; nil since one succeeded
 	sent    map[string]clock.Instant
-	expiry  *time.Timer
-	renewal *time.Timer
-	cancel  context.CancelFunc // ends a renewal under way
+	alarm   *time.Timer
+	next    time.Duration      // after rec.From, when to renew
+	cancel  context.CancelFunc // ends the renewal under way; nil: none is
 }
 
 // Keep starts to keep rec. The first renewal comes after a third of the lease.
@@ -168,8 +168,7 @@ func (k *Keeper) finish(err error) {
 		return
 	}
 	k.err = err
-	k.expiry.Stop()
-	k.renewal.Stop()
+	k.alarm.Stop()
 	if k.cancel != nil {
 		k.cancel()
 	}
@@ -179,43 +178,59 @@ func (k *Keeper) finish(err error) {
 	}
 }
 
-// schedule sets both timers by the record. k.mu is held.
+// schedule plans the next renewal by the record, which was just written. k.mu is held.
 func (k *Keeper) schedule() {
-	k.watch()
-
 	third := k.rec.Length / 3
-	elapsed := k.how.Store.Clock().Now().Since(k.rec.From)
-	jitter := time.Duration(rand.Int64N(int64(third)/10 + 1)) // early, never late
-	k.renewal = k.how.Tasks.AfterFunc(third-jitter-elapsed, k.renew)
+	k.next = third - time.Duration(rand.Int64N(int64(third)/10+1)) // early, never late
+	k.cancel = nil
+	k.watch()
 }
 
-// watch sets the timer that announces the end of the lease. It rings every now and then before: timers stand still while
-// a virtual machine is suspended, and after that the end may long be past. k.mu is held.
+// watch sets the alarm: for the end of the lease, for the renewal if none is under way, and for every now and then before.
+// Timers stand still while a virtual machine is suspended, and after that the end may long be past. k.mu is held.
 func (k *Keeper) watch() {
-	if k.expiry != nil {
-		k.expiry.Stop()
+	d := min(k.remaining(), Margin(k.rec.Length))
+	if k.cancel == nil {
+		d = min(d, k.untilRenewal())
 	}
-	k.expiry = k.how.Tasks.AfterFunc(min(k.remaining(), Margin(k.rec.Length)), func(context.Context) {
-		k.mu.Lock()
-		defer k.mu.Unlock()
-		k.check()
-		if k.err == nil {
-			k.watch()
-		}
-	})
+	if k.alarm == nil {
+		k.alarm = k.how.Tasks.AfterFunc(d, k.ring)
+	} else {
+		k.alarm.Reset(d)
+	}
+}
+
+// untilRenewal is the time until the next renewal. k.mu is held.
+func (k *Keeper) untilRenewal() time.Duration {
+	return k.next - k.how.Store.Clock().Now().Since(k.rec.From)
+}
+
+// ring is what the alarm does: it announces the end, or renews.
+func (k *Keeper) ring(ctx context.Context) {
+	if ctx, cancel := k.due(ctx); cancel != nil {
+		defer cancel()
+		k.renew(ctx)
+	}
+}
+
+// due sets the alarm anew and returns how to end the renewal that is to begin now; nil if none is.
+func (k *Keeper) due(ctx context.Context) (context.Context, context.CancelFunc) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.check()
+	if k.err != nil {
+		return nil, nil
+	}
+	defer k.watch()
+	if k.cancel != nil || k.untilRenewal() > 0 {
+		return nil, nil
+	}
+	ctx, k.cancel = context.WithCancel(ctx)
+	return ctx, k.cancel
 }
 
 // renew tries until the record is renewed or the lease is over.
 func (k *Keeper) renew(ctx context.Context) {
-	k.mu.Lock()
-	if k.err != nil {
-		k.mu.Unlock()
-		return
-	}
-	ctx, k.cancel = context.WithCancel(ctx)
-	defer k.cancel()
-	k.mu.Unlock()
-
 	backoff := k.how.Backoff()
 	for attempts := 1; ; attempts++ {
 		switch k.attempt(ctx) {
@@ -301,7 +316,7 @@ func (k *Keeper) confirm(nonce string, v object.Version) progress {
 	k.rec.Version, k.rec.Nonce = v, nonce
 	k.rec.From, k.rec.Length = k.sent[nonce], k.how.TTL
 	k.trouble = nil
-	clear(k.sent)
+	k.sent = nil // and the next renewal is a while away
 	k.schedule()
 	return renewed
 }

@@ -150,6 +150,25 @@ func TestReleaseDuringRenewal(t *testing.T) {
 	}
 }
 
+// TestOneRenewalAtATime: while a renewal waits for its answer no other begins, however often the clocks are looked at.
+func TestOneRenewalAtATime(t *testing.T) {
+	inBubble(t, ideal, func(t *testing.T, w *world) {
+		a := w.machine("A")
+		h := a.acquire(t)
+		start := time.Now()
+		heal := a.Always(gcstest.On(gcstest.Patch, key), gcstest.Fault{Kind: gcstest.Stall})
+		defer heal()
+		<-h.Done()
+		within(t, "believing", time.Since(start), ttl-margin, ttl-margin)
+		// From the first, after a third of the lease at the latest, each attempt takes a fifth of it.
+		if n := a.Counts()[gcstest.Stall]; n < 2 || n > 3 {
+			t.Errorf("%d attempts at a renewal in %v, of which each took %v", n, ttl-margin, ttl/5)
+		}
+		heal()
+		wantErr(t, h.Release(t.Context()), lease.ErrLost)
+	})
+}
+
 // TestSuspend: a machine that was suspended has lost its lease when it wakes, although no timer of its has rung.
 func TestSuspend(t *testing.T) {
 	inBubble(t, ideal, func(t *testing.T, w *world) {
