@@ -123,6 +123,7 @@ func (l *line) hold(t *ticket) *tenure {
 	if began.Longest(t.from) >= t.baton.claim-lease.Margin(t.baton.claim) {
 		return nil
 	}
+	t.gens = nil // nobody is ahead any more
 	tn := &tenure{ticket: t, began: began, possession: l.possess(t.n, lease.Record{
 		Name:    t.baton.Name,
 		Version: t.baton.Version,
