@@ -3,7 +3,9 @@ package gcsync_test
 import (
 	"context"
 	"fmt"
+	"log"
 	"log/slog"
+	"os"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -17,7 +19,15 @@ import (
 	"github.com/gcsync/gcsync/internal/queue"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if buckets, serves := os.LookupEnv(serveEnv); serves {
+		if err := serve(buckets); err != nil {
+			log.Fatal(err)
+		}
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // typical is a service as one finds it: tens of milliseconds, and one change a second to any one name.
 var typical = gcstest.Model{Median: 30 * time.Millisecond, P99: 120 * time.Millisecond, Rate: 1, Burst: 3, Seed: 1}

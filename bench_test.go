@@ -19,8 +19,8 @@ import (
 	"github.com/gcsync/gcsync/gcstest"
 )
 
-// The benchmarks run against a service without latency in this process, so that what they measure is work: that of the
-// storage client, of the simulated service, and the little that gcsync adds.
+// The benchmarks run against a service without latency, so that what they measure is work: that of the storage client, of
+// the simulated service where it is in this process, and the little that gcsync adds.
 //
 //	go test -run '^$' -bench . -benchmem .
 
@@ -42,7 +42,12 @@ func benchBucket(tb testing.TB) *storage.BucketHandle {
 // benchMutex returns a mutex that was unlocked a moment ago, so that the next Lock is warm.
 func benchMutex(tb testing.TB, linger time.Duration) *gcsync.Mutex {
 	tb.Helper()
-	client, err := gcsync.New(benchBucket(tb), &gcsync.Options{Linger: linger, Logger: slog.New(slog.DiscardHandler)})
+	return mutexIn(tb, benchBucket(tb), linger)
+}
+
+func mutexIn(tb testing.TB, bucket *storage.BucketHandle, linger time.Duration) *gcsync.Mutex {
+	tb.Helper()
+	client, err := gcsync.New(bucket, &gcsync.Options{Linger: linger, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -78,9 +83,9 @@ type rawCalls struct {
 	last   int64 // generation of object n
 }
 
-func newRawCalls(tb testing.TB) *rawCalls {
+func newRawCalls(tb testing.TB, bucket *storage.BucketHandle) *rawCalls {
 	tb.Helper()
-	r := &rawCalls{bucket: benchBucket(tb)}
+	r := &rawCalls{bucket: bucket}
 	r.create(tb)
 	return r
 }
@@ -135,18 +140,20 @@ func BenchmarkLockUnlock(b *testing.B) {
 
 // BenchmarkRawCalls is the requests of [BenchmarkLockUnlock] made with the storage client.
 func BenchmarkRawCalls(b *testing.B) {
-	raw := newRawCalls(b)
+	raw := newRawCalls(b, benchBucket(b))
 	b.ReportAllocs()
 	for b.Loop() {
 		raw.cycle(b)
 	}
 }
 
-// BenchmarkOverhead is what Lock and Unlock take of processor time and memory in relation to the raw calls, measured in
-// turns, so that whatever else the machine does hits both. Both include the work of the simulated service.
+// BenchmarkOverhead is what Lock and Unlock take of processor time and memory in relation to the raw calls, in a client
+// whose service is another process, over HTTP. They are measured in turns, so that whatever else the machine does hits
+// both.
 func BenchmarkOverhead(b *testing.B) {
-	mu, raw := benchMutex(b, never), newRawCalls(b)
-	const cycles = 200 // in a row: long for the clock of processor time, short for the other work of the machine to change
+	dial := serveApart(b, "ours", "theirs")
+	mu, raw := mutexIn(b, dial("ours"), never), newRawCalls(b, dial("theirs"))
+	const cycles = 100 // in a row: long for the clock of processor time, short for the other work of the machine to change
 	var ours, theirs []cost
 	for b.Loop() {
 		ours = append(ours, costOf(b, cycles, func() { lockUnlock(b, mu) }))
@@ -157,6 +164,7 @@ func BenchmarkOverhead(b *testing.B) {
 	b.ReportMetric(o.cpu/t.cpu, "cpu-ratio")
 	b.ReportMetric(medianRatio(ours, theirs), "cpu-ratio-median")
 	b.ReportMetric(o.bytes/t.bytes, "bytes-ratio")
+	b.ReportMetric(o.allocs/t.allocs, "allocs-ratio")
 	b.ReportMetric(o.bytes/float64(cycles*len(ours)), "B/cycle")
 	b.ReportMetric(o.cpu/float64(cycles*len(ours))*1e6, "cpu-µs/cycle")
 }
@@ -164,7 +172,7 @@ func BenchmarkOverhead(b *testing.B) {
 // TestAllocationPerCycle bounds the memory that a warm Lock and Unlock take: it is the one figure of the benchmarks that
 // is the same on every machine. The storage client alone would take 16 MiB for an object written with its defaults.
 func TestAllocationPerCycle(t *testing.T) {
-	mu, raw := benchMutex(t, never), newRawCalls(t)
+	mu, raw := benchMutex(t, never), newRawCalls(t, benchBucket(t))
 	const cycles = 200
 	ours := costOf(t, cycles, func() { lockUnlock(t, mu) }).bytes / cycles
 	theirs := costOf(t, cycles, func() { raw.cycle(t) }).bytes / cycles
@@ -178,7 +186,10 @@ func TestAllocationPerCycle(t *testing.T) {
 }
 
 // cost is what the process spent.
-type cost struct{ cpu, bytes float64 } // seconds in user and system mode, bytes allocated
+type cost struct {
+	cpu           float64 // seconds in user and system mode
+	bytes, allocs float64
+}
 
 func costOf(tb testing.TB, n int, f func()) cost {
 	before := spent(tb)
@@ -186,7 +197,7 @@ func costOf(tb testing.TB, n int, f func()) cost {
 		f()
 	}
 	after := spent(tb)
-	return cost{after.cpu - before.cpu, after.bytes - before.bytes}
+	return cost{after.cpu - before.cpu, after.bytes - before.bytes, after.allocs - before.allocs}
 }
 
 func spent(tb testing.TB) cost {
@@ -197,8 +208,9 @@ func spent(tb testing.TB) cost {
 	var mem runtime.MemStats
 	runtime.ReadMemStats(&mem)
 	return cost{
-		cpu:   time.Duration(usage.Utime.Nano() + usage.Stime.Nano()).Seconds(),
-		bytes: float64(mem.TotalAlloc),
+		cpu:    time.Duration(usage.Utime.Nano() + usage.Stime.Nano()).Seconds(),
+		bytes:  float64(mem.TotalAlloc),
+		allocs: float64(mem.Mallocs),
 	}
 }
 
@@ -206,6 +218,7 @@ func total(costs []cost) (sum cost) {
 	for _, c := range costs {
 		sum.cpu += c.cpu
 		sum.bytes += c.bytes
+		sum.allocs += c.allocs
 	}
 	return sum
 }

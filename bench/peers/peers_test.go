@@ -195,10 +195,10 @@ func TestFill(t *testing.T) {
 
 func TestClientSentence(t *testing.T) {
 	got, err := clientSentence(`goos: linux
-BenchmarkOverhead-2    	      10	         0 ns/op	     93000 B/cycle	         1.04 bytes-ratio	         1.07 cpu-ratio	         1.06 cpu-ratio-median	       700 cpu-µs/cycle
+BenchmarkOverhead-2    	      10	         0 ns/op	     93000 B/cycle	         1.05 allocs-ratio	         1.04 bytes-ratio	         1.07 cpu-ratio	         1.06 cpu-ratio-median	       700 cpu-µs/cycle
 BenchmarkLocalHandOff-2	  300000	      4100 ns/op	     800 B/op	      12 allocs/op
 `)
-	if err != nil || !strings.Contains(got, "1.06 times the CPU") || !strings.Contains(got, "93 KB") || !strings.Contains(got, "4.1 µs") {
+	if err != nil || !strings.Contains(got, "1.06 times the CPU") || !strings.Contains(got, "1.05 times their allocations") || !strings.Contains(got, "93 KB") || !strings.Contains(got, "4.1 µs") {
 		t.Errorf("%v: %s", err, got)
 	}
 	if _, err := clientSentence("FAIL"); err == nil {
