@@ -20,9 +20,15 @@ import (
 // shownInDocs are the pictures that the documents show.
 var shownInDocs = []string{"throughput", "handoff", "worst-wait", "fairness", "dollars", "timeline-gcsync", "timeline-peer"}
 
-// document writes the figures and the pictures of the documents below root.
+// document writes the figures and the pictures of the documents below root. If something was not measured they stay as they
+// are.
 func (r *report) document(root string) error {
 	blocks := r.blocks()
+	for name, block := range blocks {
+		if block == "" {
+			return fmt.Errorf("the documents stay as they are: nothing was measured that belongs to %q", name)
+		}
+	}
 	for _, name := range []string{"README.md", filepath.Join("docs", "performance.md")} {
 		path := filepath.Join(root, name)
 		text, err := os.ReadFile(path)
@@ -54,13 +60,13 @@ func (r *report) document(root string) error {
 func (r *report) blocks() map[string]string {
 	return map[string]string{
 		"where":     r.where(),
-		"claims":    r.claimTable(),
-		"costs":     r.costs(),
-		"contended": r.table("contended"),
+		"claims":    r.claimTable().Markdown(),
+		"costs":     r.costs().Markdown(),
+		"contended": r.table("contended").Markdown(),
 		"scenarios": r.scenarioTables(),
 		"client":    r.client,
-		"growth":    r.growth(),
-		"scale":     harness.ScaleTable(r.scale),
+		"growth":    r.growth().Markdown(),
+		"scale":     harness.ScaleTable(r.scale).Markdown(),
 	}
 }
 
@@ -83,12 +89,8 @@ func fill(text string, blocks map[string]string) (string, error) {
 
 // where says what was measured where, and by which command.
 func (r *report) where() string {
-	by := "`go run ./bench report -docs`"
-	if !r.many {
-		by = "`go run ./bench report -docs -quick`, the short form: five seconds a line, too few to tell who is fair"
-	}
-	return fmt.Sprintf("Measured on %s, on %s, by %s. The service: %s.",
-		r.begun.UTC().Format("2 January 2006"), machine(), by, harness.Describe(service))
+	return fmt.Sprintf("Measured on %s, on %s, by `go run ./bench report -docs`. The service: %s.",
+		r.begun.UTC().Format("2 January 2006"), machine(), harness.Describe(service))
 }
 
 // machine says what this machine is called by those who sell it, where the system tells.
@@ -102,89 +104,99 @@ func machine() string {
 	return harness.Machine()
 }
 
-func (r *report) claimTable() string {
-	var b strings.Builder
-	b.WriteString("| claim | measured | |\n|---|---|---|\n")
+func (r *report) claimTable() harness.Table {
+	t := harness.Table{Heads: []string{"claim", "measured", ""}}
 	for _, c := range r.claims() {
 		verdict := "holds"
 		if !c.Holds {
 			verdict = "**does not hold**"
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s |\n", c.Text, c.Found, verdict)
+		t.Rows = append(t.Rows, []string{c.Text, c.Found, verdict})
 	}
-	return b.String()
+	return t
 }
 
 // costs is what gcsync does and costs in the scenarios that tell most.
-func (r *report) costs() string {
-	var b strings.Builder
-	b.WriteString("| scenario | clients x goroutines | hold | acquisitions/s | Lock p50 | hand-off p50 / p99 | fairness (Jain) | requests per acquisition (A, B, free) | $ per million |\n")
-	b.WriteString("|---|---|---|---|---|---|---|---|---|\n")
+func (r *report) costs() harness.Table {
+	t := harness.Table{Heads: []string{"scenario", "clients x goroutines", "hold", "acquisitions/s", "Lock p50", "hand-off p50 / p99",
+		"fairness (Jain)", "requests per acquisition (A, B, free)", "$ per million"}}
 	for _, res := range r.of(func(res *harness.Result) bool {
-		return res.Lock == ours && res.PerSecond != nil && (!scenario(res.Scenario).Extra)
+		return res.Lock == ours && res.PerSecond != nil && !scenario(res.Scenario).Extra
 	}) {
 		handoffs := "-"
 		if res.HandoffP50 != nil {
 			handoffs = format(res.HandoffP50, 0) + " / " + format(res.HandoffP99, 0) + " ms"
 		}
-		fmt.Fprintf(&b, "| `%s` | %d x %d | %g ms | %s | %s ms | %s | %s | %s, %s, %s | %s |\n", res.Scenario, res.Procs, res.Goroutines,
-			res.HoldMS, format(res.PerSecond, 2), format(res.WaitP50, 0), handoffs, format(res.Jain, 3), format(res.ClassA, 2),
-			format(res.ClassB, 1), format(res.Free, 1), format(res.USD, 2))
+		t.Rows = append(t.Rows, []string{"`" + res.Scenario + "`", fmt.Sprintf("%d x %d", res.Procs, res.Goroutines),
+			fmt.Sprintf("%g ms", res.HoldMS), format(res.PerSecond, 2), format(res.WaitP50, 0) + " ms", handoffs, format(res.Jain, 3),
+			strings.Join([]string{format(res.ClassA, 2), format(res.ClassB, 1), format(res.Free, 1)}, ", "), format(res.USD, 2)})
 	}
-	return b.String()
+	return t
 }
 
 // table is all results of a scenario.
-func (r *report) table(name string) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "| %s |\n|%s\n", strings.Join(heads, " | "), strings.Repeat("---|", len(heads)))
+func (r *report) table(name string) harness.Table {
+	t := harness.Table{Heads: heads}
 	for _, res := range r.of(func(res *harness.Result) bool { return res.Scenario == name }) {
+		var cells []string
 		for _, c := range rowOf(res).Cells {
 			if c.Bad {
 				c.Text = "**" + c.Text + "**"
 			}
-			b.WriteString("| " + c.Text + " ")
+			cells = append(cells, c.Text)
 		}
-		b.WriteString("|\n")
+		t.Rows = append(t.Rows, cells)
 	}
-	return b.String()
+	return t
 }
 
 func (r *report) scenarioTables() string {
 	var b strings.Builder
 	for _, s := range r.sections() {
 		if s.Name != "contended" {
-			fmt.Fprintf(&b, "### %s\n%s\n\n%s\n", s.Name, strings.ToUpper(s.About[:1])+s.About[1:], r.table(s.Name))
+			fmt.Fprintf(&b, "### %s\n%s\n\n%s\n", s.Name, strings.ToUpper(s.About[:1])+s.About[1:], r.table(s.Name).Markdown())
 		}
 	}
 	return b.String()
 }
 
 // growth is how what gcsync costs grows with the number of clients.
-func (r *report) growth() string {
-	var b strings.Builder
-	b.WriteString("| clients | acquisitions/s | requests per acquisition | of class A | of class B | $ per million | longest wait, s |\n|---|---|---|---|---|---|---|\n")
-	results := r.sweep(ours)
-	for _, res := range results {
-		fmt.Fprintf(&b, "| %d | %s | %s | %s | %s | %s | %s |\n", res.Procs, format(res.PerSecond, 2), format(requests(res), 1),
-			format(res.ClassA, 2), format(res.ClassB, 1), format(res.USD, 2), format(seconds(res.WaitMax), 1))
+func (r *report) growth() harness.Table {
+	columns := []struct {
+		head     string
+		decimals int
+		of       func(*harness.Result) *float64
+	}{
+		{"acquisitions/s", 2, func(r *harness.Result) *float64 { return r.PerSecond }},
+		{"requests per acquisition", 1, requests},
+		{"of class A", 2, func(r *harness.Result) *float64 { return r.ClassA }},
+		{"of class B", 1, func(r *harness.Result) *float64 { return r.ClassB }},
+		{"$ per million", 2, func(r *harness.Result) *float64 { return r.USD }},
+		{"longest wait, s", 1, func(r *harness.Result) *float64 { return seconds(r.WaitMax) }},
 	}
-	exponent := func(y func(*harness.Result) *float64) string {
-		var x, logs []float64
-		for _, res := range results {
-			if v := y(res); res.Procs >= 2 && v != nil && *v > 0 { // alone, the lock is kept and costs nothing
-				x, logs = append(x, math.Log(float64(res.Procs))), append(logs, math.Log(*v))
+	results := r.sweep(ours)
+	t := harness.Table{Heads: []string{"clients"}}
+	for _, res := range results {
+		t.Rows = append(t.Rows, []string{fmt.Sprint(res.Procs)})
+	}
+	t.Rows = append(t.Rows, []string{"exponent, from 2 clients on"}) // alone, the lock is kept and costs nothing
+	for _, c := range columns {
+		t.Heads = append(t.Heads, c.head)
+		var x, y []float64
+		for i, res := range results {
+			v := c.of(res)
+			t.Rows[i] = append(t.Rows[i], format(v, c.decimals))
+			if res.Procs >= 2 && v != nil && *v > 0 {
+				x, y = append(x, math.Log(float64(res.Procs))), append(y, math.Log(*v))
 			}
 		}
-		if len(x) < 2 {
-			return "-"
+		exponent := "-"
+		if len(x) >= 2 {
+			_, slope := stat.LinearRegression(x, y, nil, false)
+			exponent = fmt.Sprintf("%.2f", slope)
 		}
-		_, slope := stat.LinearRegression(x, logs, nil, false)
-		return fmt.Sprintf("%.2f", slope)
+		last := len(t.Rows) - 1
+		t.Rows[last] = append(t.Rows[last], exponent)
 	}
-	fmt.Fprintf(&b, "| exponent, from 2 clients on | %s | %s | %s | %s | %s | %s |\n",
-		exponent(func(r *harness.Result) *float64 { return r.PerSecond }), exponent(requests),
-		exponent(func(r *harness.Result) *float64 { return r.ClassA }), exponent(func(r *harness.Result) *float64 { return r.ClassB }),
-		exponent(func(r *harness.Result) *float64 { return r.USD }), exponent(worstWait))
-	return b.String()
+	return t
 }

@@ -116,7 +116,9 @@ func (r *report) write(path string) error {
 	err = page.Execute(&text, map[string]any{
 		"Service": harness.Describe(service), "Machine": harness.Machine(), "When": r.begun.UTC().Format(time.DateTime + " MST"),
 		"Steps": len(measured), "All": len(r.steps),
-		"Claims": r.claims(), "Pictures": svgs, "Tables": r.sections(), "Heads": heads, "Problems": r.problem, "Scale": r.scale, "JSON": lines.String(),
+		"Claims": r.claims(), "Pictures": svgs, "Tables": r.sections(), "Heads": heads, "Problems": r.problem,
+		"JSON":   lines.String(),
+		"Growth": r.growth(), "Scale": harness.ScaleTable(r.scale), "Client": r.client,
 	})
 	if err != nil {
 		return err

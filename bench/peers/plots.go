@@ -26,7 +26,10 @@ type picture struct {
 	SVG   string
 }
 
-const width, height = 16 * vg.Centimeter, 9 * vg.Centimeter
+const (
+	width, height = 16 * vg.Centimeter, 8 * vg.Centimeter
+	legendWidth   = 2.6 * vg.Centimeter // beside the plot, where it hides nothing
+)
 
 // colours of the locks: dark enough for a white page, and told apart by those who see no red or no green.
 var colours = map[string]color.Color{
@@ -100,8 +103,8 @@ func newPlot(x, y string) *plot.Plot {
 	plotter.DefaultFont = plot.DefaultFont
 	p := plot.New()
 	p.X.Label.Text, p.Y.Label.Text = x, y
-	p.Legend.Top, p.Legend.Left = true, false
-	p.Legend.XOffs = vg.Points(-4)
+	p.Legend.Top, p.Legend.Padding = true, vg.Points(2)
+	p.Legend.XOffs = legendWidth
 	grid := plotter.NewGrid()
 	grid.Horizontal.Color, grid.Vertical.Color = color.Gray{0xe4}, color.Gray{0xe4}
 	p.Add(grid)
@@ -136,7 +139,6 @@ func (r *report) byClients(text string, logarithmic bool, y func(*harness.Result
 		return nil, nil
 	}
 	p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, plot.TickerFunc(powersOfTwo)
-	p.X.Max *= 2.6 // room for the legend
 	if logarithmic {
 		logScale(&p.Y)
 	} else {
@@ -207,8 +209,6 @@ func (r *report) distribution() (*plot.Plot, error) {
 	}
 	logScale(&p.X)
 	p.Y.Min, p.Y.Max = 0, 1
-	p.Legend.Top, p.Legend.Left = false, true
-	p.Legend.XOffs = vg.Points(6)
 	return p, nil
 }
 
@@ -230,6 +230,7 @@ func (r *report) timeline(lock string) (*plot.Plot, error) {
 		return nil, nil
 	}
 	p := newPlot("seconds: "+lock, "client")
+	p.Legend.XOffs = 0 // there is none
 	for _, s := range res.Spans {
 		if s.From > shown {
 			continue
@@ -254,7 +255,10 @@ func (r *report) timeline(lock string) (*plot.Plot, error) {
 // svg returns the plot as an element that can stand in a page, on white, with fonts that every machine has.
 func svg(p *plot.Plot) (string, error) {
 	c := vgsvg.New(width, height)
-	p.Draw(draw.New(c))
+	whole := draw.New(c)
+	whole.SetColor(color.White)
+	whole.Fill(whole.Rectangle.Path())
+	p.Draw(draw.Crop(whole, 0, -p.Legend.XOffs, 0, 0))
 	var b bytes.Buffer
 	if _, err := c.WriteTo(&b); err != nil {
 		return "", err

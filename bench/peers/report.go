@@ -27,16 +27,13 @@ type report struct {
 	screen  *harness.Screen
 	begun   time.Time
 	problem []string
-	many    bool // leases and waiters as well
+	quick   bool
 	scale   []harness.ScaleFigure
-	client  string // what its own work takes, in a sentence
+	client  string // what its own work takes, in a sentence; empty: not measured
 
 	mu      sync.Mutex
 	results []*harness.Result
 }
-
-// scaleTakes is how long many leases and waiters take, roughly.
-const scaleTakes = 2 * time.Minute
 
 // makeReport is the command "report".
 func makeReport(ctx context.Context, args []string, stderr io.Writer) int {
@@ -48,8 +45,8 @@ func makeReport(ctx context.Context, args []string, stderr io.Writer) int {
 	f.Usage = func() {
 		fmt.Fprint(stderr, `Usage: go run ./bench report [flags]
 
-Measures gcsync and other locks side by side, for about twenty minutes, and writes a page that needs nothing else. The page
-is written anew after each scenario: an interrupt (Ctrl-C) keeps what was measured.
+Measures gcsync and other locks side by side, for about half an hour, and writes a page that needs nothing else. The page
+is written anew all the time: an interrupt (Ctrl-C) keeps what was measured.
 
 Flags:
 `)
@@ -62,6 +59,9 @@ Flags:
 		return 2
 	case f.NArg() > 0:
 		fmt.Fprintf(stderr, "bench: unexpected argument %q\n", f.Arg(0))
+		return 2
+	case *quick && *docs:
+		fmt.Fprintln(stderr, "bench: -quick measures too little for what -docs writes: leave one of them out")
 		return 2
 	}
 	if err := newReport(stderr, *quick).make(ctx, inRoot(*out), *docs); err != nil {
@@ -76,69 +76,85 @@ func inRoot(path string) string {
 	if filepath.IsAbs(path) {
 		return path
 	}
-	return filepath.Join(os.Getenv("GCSYNC_BENCH_ROOT"), path)
+	return filepath.Join(os.Getenv(rootEnv), path)
 }
 
 func newReport(stderr io.Writer, quick bool) *report {
 	screen := harness.NewScreen(stderr)
 	locks, _ := locks(slog.New(slog.NewTextHandler(screen, &slog.HandlerOptions{Level: slog.LevelWarn})))
-	return &report{steps: matrix(quick), locks: locks, screen: screen, begun: time.Now(), many: !quick}
+	return &report{steps: matrix(quick), locks: locks, screen: screen, begun: time.Now(), quick: quick}
+}
+
+// A job is a part of the report that takes its time.
+type job struct {
+	what  string
+	takes time.Duration // roughly
+	do    func(ctx context.Context)
+}
+
+func (r *report) jobs() []job {
+	var jobs []job
+	for i, s := range r.steps {
+		what := fmt.Sprintf("%d/%d %s, %d clients, %v", i+1, len(r.steps), s.scenario.Name, s.scenario.Procs, s.scenario.Hold)
+		for _, round := range s.rounds(r.locks) {
+			if takes := s.takes(round); takes > 0 {
+				jobs = append(jobs, job{what, takes, func(ctx context.Context) { r.round(ctx, s, round) }})
+			}
+		}
+	}
+	if r.quick {
+		return jobs
+	}
+	return append(jobs,
+		job{fmt.Sprintf("%d leases and waiters in one process", harness.DefaultScale.Leases), 2 * time.Minute, func(ctx context.Context) {
+			var err error
+			if r.scale, err = harness.DefaultScale.Run(ctx); err != nil {
+				r.complain(fmt.Sprintf("scale: %v", err))
+			}
+		}},
+		job{"the client's own work", time.Minute, func(ctx context.Context) {
+			var err error
+			if r.client, err = measureClient(ctx, root()); err != nil {
+				r.complain(fmt.Sprintf("client: %v", err))
+			}
+		}})
 }
 
 // make measures and writes.
 func (r *report) make(ctx context.Context, path string, docs bool) error {
-	var total, past time.Duration
-	for _, s := range r.steps {
-		for _, round := range s.rounds(r.locks) {
-			total += s.takes(round)
-		}
+	if err := r.write(path); err != nil { // or find out now that it cannot be written
+		return err
 	}
-	if r.many {
-		total += scaleTakes
+	var total, past time.Duration
+	jobs := r.jobs()
+	for _, j := range jobs {
+		total += j.takes
 	}
 	fmt.Fprintf(r.screen, "bench: %d scenarios, about %v\n", len(r.steps), total.Round(time.Minute))
-	for i, s := range r.steps {
-		for _, round := range s.rounds(r.locks) {
-			if ctx.Err() != nil {
-				break
-			}
-			ended := r.show(fmt.Sprintf("%d/%d %s, %d clients, %v", i+1, len(r.steps), s.scenario.Name, s.scenario.Procs, s.scenario.Hold), past, total)
-			r.round(ctx, s, round)
-			ended()
-			past += s.takes(round)
-		}
-		if err := r.write(path); err != nil {
-			return err
-		}
-	}
-	if r.many && ctx.Err() == nil {
-		ended := r.show(fmt.Sprintf("%d leases and waiters in one process", harness.DefaultScale.Leases), past, total)
-		var err error
-		if r.scale, err = harness.DefaultScale.Run(ctx); err != nil {
-			r.complain(fmt.Sprintf("scale: %v", err))
-		}
+	for _, j := range jobs {
+		ended := r.show(j.what, past, total)
+		j.do(ctx)
 		ended()
+		past += j.takes
 		if err := r.write(path); err != nil {
 			return err
 		}
-	}
-	if ctx.Err() != nil {
-		return fmt.Errorf("interrupted: what was measured is in %s", path)
+		if ctx.Err() != nil {
+			return fmt.Errorf("interrupted: what was measured is in %s", path)
+		}
 	}
 	fmt.Fprintf(r.screen, "bench: %s, after %v\n", path, time.Since(r.begun).Round(time.Second))
-	if docs {
-		root := os.Getenv("GCSYNC_BENCH_ROOT")
-		if root == "" {
-			root = filepath.Join("..", "..")
-		}
-		var err error
-		if r.client, err = measureClient(ctx, root); err != nil {
-			return err
-		}
-		return r.document(root)
+	if !docs {
+		return nil
 	}
-	return nil
+	return r.document(root())
 }
+
+// root is the folder of the repository.
+func root() string { return cmp.Or(os.Getenv(rootEnv), filepath.Join("..", "..")) }
+
+// rootEnv is the environment variable that says so, where the command bench has called.
+const rootEnv = "GCSYNC_BENCH_ROOT"
 
 // round measures some locks at the same time.
 func (r *report) round(ctx context.Context, s step, locks []harness.Lock) {

@@ -101,7 +101,7 @@ func scaleMain(ctx context.Context, args []string, stdout, stderr io.Writer) int
 			err = errors.Join(err, enc.Encode(figure))
 		}
 	} else {
-		fmt.Fprintf(stdout, "%s\n\n%s", Machine(), ScaleTable(figures))
+		fmt.Fprintf(stdout, "%s\n\n%s", Machine(), ScaleTable(figures).Markdown())
 	}
 	if err != nil {
 		fmt.Fprintln(stderr, "bench: scale:", err)
@@ -110,21 +110,20 @@ func scaleMain(ctx context.Context, args []string, stdout, stderr io.Writer) int
 	return exitOK
 }
 
-// ScaleTable returns the figures as a table in Markdown.
-func ScaleTable(figures []ScaleFigure) string {
-	var b strings.Builder
-	b.WriteString("| in one process | number | after | memory each | goroutines in all | requests/s | CPUs | lost | renewals of one lease, s apart (p1, p50, p99) | busiest 100 ms of renewals / mean |\n")
-	b.WriteString("|---|---|---|---|---|---|---|---|---|---|\n")
+// ScaleTable returns the figures as a table.
+func ScaleTable(figures []ScaleFigure) Table {
+	t := Table{Heads: []string{"in one process", "number", "after", "memory each", "goroutines in all", "requests/s", "CPUs", "lost",
+		"renewals of one lease, s apart (p1, p50, p99)", "busiest 100 ms of renewals / mean"}}
 	for _, f := range figures {
 		apart, burst := "-", "-"
 		if f.Renewals != nil {
 			apart = fmt.Sprintf("%.1f, %.1f, %.1f", f.Renewals.P1, f.Renewals.P50, f.Renewals.P99)
 			burst = fmt.Sprintf("%.1f", f.Renewals.Burst)
 		}
-		fmt.Fprintf(&b, "| %s | %d | %.1f s | %.1f KB | %.0f | %.0f | %.2f | %d | %s | %s |\n",
-			f.What, f.N, f.Seconds, f.Bytes/1000, f.Goroutines, f.PerSecond, f.CPU, f.Lost, apart, burst)
+		t.Rows = append(t.Rows, []string{f.What, fmt.Sprint(f.N), fmt.Sprintf("%.1f s", f.Seconds), fmt.Sprintf("%.1f KB", f.Bytes/1000),
+			fmt.Sprintf("%.0f", f.Goroutines), fmt.Sprintf("%.0f", f.PerSecond), fmt.Sprintf("%.2f", f.CPU), fmt.Sprint(f.Lost), apart, burst})
 	}
-	return b.String()
+	return t
 }
 
 // Run measures. It returns what was measured even if something failed on the way.
@@ -344,20 +343,31 @@ func profile(o order) (end func() error, err error) {
 	create := func(kind string) (*os.File, error) {
 		return os.Create(filepath.Join(o.Profiles, strings.ReplaceAll(o.What, " ", "-")+"."+kind))
 	}
-	for _, kind := range []string{"heap", "goroutine", "allocs"} {
-		f, err := create(kind)
-		if err != nil {
-			return nil, err
+	write := func(kinds ...string) error {
+		for _, kind := range kinds {
+			f, err := create(kind)
+			if err != nil {
+				return err
+			}
+			if err := errors.Join(pprof.Lookup(kind).WriteTo(f, 0), f.Close()); err != nil {
+				return err
+			}
 		}
-		if err := errors.Join(pprof.Lookup(kind).WriteTo(f, 0), f.Close()); err != nil {
-			return nil, err
-		}
+		return nil
+	}
+	if err := write("heap", "goroutine", "allocs"); err != nil {
+		return nil, err
 	}
 	f, err := create("cpu")
 	if err != nil {
 		return nil, err
 	}
-	return func() error { pprof.StopCPUProfile(); return f.Close() }, pprof.StartCPUProfile(f)
+	runtime.SetBlockProfileRate(int(10 * time.Microsecond))
+	runtime.SetMutexProfileFraction(10)
+	return func() error {
+		pprof.StopCPUProfile()
+		return errors.Join(f.Close(), write("block", "mutex"))
+	}, pprof.StartCPUProfile(f)
 }
 
 // bringAbout returns when all is as it should be, and how to undo it.

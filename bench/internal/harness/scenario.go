@@ -46,7 +46,7 @@ var Scenarios = []Scenario{
 		Procs: 1, Goroutines: 1, Solo: true, Linger: true, Pause: 10 * time.Millisecond,
 	},
 	{
-		Name: "contended", About: "8 clients that all want the lock all the time, for 100 ms each",
+		Name: "contended", About: "8 clients that all want the lock all the time, for 100 ms each: how fast it changes hands, and who gets it",
 		Procs: 8, Goroutines: 1, Hold: 100 * time.Millisecond, Linger: true,
 	},
 	{
