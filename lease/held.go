@@ -11,7 +11,7 @@ import (
 	"github.com/gcsync/gcsync/internal/tasks"
 )
 
-// Held is a lease that is held, and renewed, until it is released or lost. Between renewals it costs timers and no
+// Held is a lease that is held, and renewed, until it is released or lost. Between renewals it costs a timer and no
 // goroutine. A Held that is never released is renewed for as long as the process lives.
 type Held struct {
 	*Lease
