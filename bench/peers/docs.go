@@ -176,6 +176,9 @@ func (r *report) growth() harness.Table {
 	}
 	results := r.sweep(ours)
 	t := harness.Table{Heads: []string{"clients"}}
+	if len(results) == 0 {
+		return t
+	}
 	for _, res := range results {
 		t.Rows = append(t.Rows, []string{fmt.Sprint(res.Procs)})
 	}

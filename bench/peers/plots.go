@@ -139,6 +139,7 @@ func (r *report) byClients(text string, logarithmic bool, y func(*harness.Result
 		return nil, nil
 	}
 	p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, plot.TickerFunc(powersOfTwo)
+	p.X.Min, p.X.Max = 1, max(2, p.X.Max)
 	if logarithmic {
 		logScale(&p.Y)
 	} else {
