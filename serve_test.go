@@ -2,9 +2,11 @@ package gcsync_test
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"strings"
@@ -19,20 +21,19 @@ import (
 // serveEnv is the environment variable that makes this program a service with the buckets that it names.
 const serveEnv = "GCSYNC_TEST_SERVE"
 
-// serve is such a service, without latency and limits, until its standard input ends.
+// serve is such a service, without latency and limits, over HTTP/2 and TLS like the real one, until its standard input ends.
 func serve(buckets string) error {
 	server := gcstest.New(gcstest.Model{})
 	defer server.Close()
 	for name := range strings.SplitSeq(buckets, ",") {
 		server.CreateBucket(name, gcstest.BucketConfig{})
 	}
-	listener, err := server.Listen("")
-	if err != nil {
-		return err
-	}
+	listener := httptest.NewUnstartedServer(server)
+	listener.EnableHTTP2 = true
+	listener.StartTLS()
 	defer listener.Close()
-	fmt.Println(listener.URL())
-	_, err = io.Copy(io.Discard, os.Stdin)
+	fmt.Println(listener.URL)
+	_, err := io.Copy(io.Discard, os.Stdin)
 	return err
 }
 
@@ -64,7 +65,10 @@ func serveApart(tb testing.TB, buckets ...string) (dial func(bucket string) *sto
 		tb.Fatal(err)
 	}
 	return func(bucket string) *storage.BucketHandle {
-		transport := &http.Transport{DisableCompression: true}
+		transport := &http.Transport{
+			ForceAttemptHTTP2: true,
+			TLSClientConfig:   &tls.Config{InsecureSkipVerify: true}, // who answers is the process that we have just started
+		}
 		client, err := storage.NewClient(context.Background(), option.WithEndpoint(url+"/storage/v1/"),
 			option.WithoutAuthentication(), option.WithHTTPClient(&http.Client{Transport: transport}))
 		if err != nil {
