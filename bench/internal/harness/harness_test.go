@@ -232,6 +232,7 @@ type fake struct {
 	step  int64 // from one token to the next
 	open  bool  // excludes nobody
 	fail  error // of every fifth Unlock
+	stuck int   // after so many turns nobody gets it any more; 0: never
 	n     int
 }
 
@@ -242,13 +243,24 @@ func (f *fake) Close(context.Context) error                   { return nil }
 
 func (f *fake) Lock(ctx context.Context) (int64, error) {
 	time.Sleep(time.Millisecond)
-	for !f.open && !f.mu.TryLock() {
+	for !f.open && !f.take() {
 		time.Sleep(time.Millisecond)
 		if ctx.Err() != nil {
 			return 0, context.Cause(ctx)
 		}
 	}
 	return f.token.Add(f.step), nil
+}
+
+func (f *fake) take() bool {
+	if !f.mu.TryLock() {
+		return false
+	}
+	if f.stuck > 0 && f.n == f.stuck {
+		f.mu.Unlock()
+		return false
+	}
+	return true
 }
 
 func (f *fake) Unlock(context.Context) error {
@@ -296,6 +308,21 @@ func TestReferee(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A lock that hands on fast and then no more is not a fast one.
+func TestStuck(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := scenarioOf(t, "contended")
+		s.Hold = 10 * time.Millisecond
+		got, _, err := virtual(t, &fake{step: 1, stuck: 300}, s, gcstest.Model{}, gcstest.BucketConfig{}, 20*time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := float64(*got.Acquisitions); n < 50 || n > 300 || *got.PerSecond > 1.1*n/20 {
+			t.Errorf("%v acquisitions in 20 s are %v a second", n, *got.PerSecond)
+		}
+	})
 }
 
 // What fails where a program would try again, and what an Unlock finds lost, is counted and goes on.

@@ -10,7 +10,8 @@ import (
 // so that what it says about exclusion and order needs no trust in the lock.
 //
 // What it measures lies between two grants: the first after the warm-up and the last before the end. So it covers whole
-// cycles, and no part of an acquisition whose other part was not counted.
+// cycles, and no part of an acquisition whose other part was not counted. If at the end nobody has got the lock for longer
+// than ever before, that time counts as well: a lock that got stuck is not a fast one.
 type referee struct {
 	scenario Scenario
 	usage    func() Usage // requests of all clients so far
@@ -28,7 +29,8 @@ type referee struct {
 
 	overlaps, regressions, lost, crashes int64 // since the beginning, warm-up included
 
-	first, last           time.Time // the grants that the measurement lies between
+	first, last           time.Time     // the grants that the measurement lies between
+	gap                   time.Duration // the longest between two of them
 	firstUsage, lastUsage Usage
 	handoffs, recoveries  []time.Duration
 	acquisitions          int64
@@ -119,15 +121,7 @@ func (r *referee) enters(i int, token int64) (vanish bool) {
 		return false
 	}
 	r.grants++
-	usage := r.usage()
-	if r.first.IsZero() {
-		r.first, r.firstUsage = now, usage
-	} else {
-		r.last, r.lastUsage = now, usage
-		r.acquisitions++
-		p.acquisitions++
-		r.waited = append(r.waited, wait)
-		r.longest = max(r.longest, wait)
+	if r.measures(p, now, wait) {
 		if handed {
 			r.handoffs = append(r.handoffs, handoff)
 		}
@@ -136,6 +130,23 @@ func (r *referee) enters(i int, token int64) (vanish bool) {
 		}
 	}
 	return r.scenario.Crash > 0 && r.grants%r.scenario.Crash == 1
+}
+
+// measures notes that a player has got what it waited for. It reports false if that is what the measurement begins with.
+func (r *referee) measures(p *player, now time.Time, wait time.Duration) bool {
+	usage := r.usage()
+	if r.first.IsZero() {
+		r.first, r.firstUsage = now, usage
+		r.last, r.lastUsage = now, usage
+		return false
+	}
+	r.gap = max(r.gap, now.Sub(r.last))
+	r.last, r.lastUsage = now, usage
+	r.acquisitions++
+	p.acquisitions++
+	r.waited = append(r.waited, wait)
+	r.longest = max(r.longest, wait)
+	return true
 }
 
 // took returns how long it took to hand on what was released, if anything was. Who gets all of the lock had to wait for
@@ -228,6 +239,9 @@ func (r *referee) close() {
 		return
 	}
 	r.closed = true
+	if !r.first.IsZero() && now.Sub(r.last) > r.gap {
+		r.last, r.lastUsage = now, r.usage()
+	}
 	for _, p := range r.players {
 		if !p.since.IsZero() {
 			r.longest = max(r.longest, now.Sub(p.since))

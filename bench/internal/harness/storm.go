@@ -86,17 +86,9 @@ func (r *referee) knows(i int, done time.Time) {
 	if r.closed || now.Before(r.from) {
 		return
 	}
-	usage := r.usage()
-	if r.first.IsZero() {
-		r.first, r.firstUsage = now, usage
-		return
+	if r.measures(p, now, wait) {
+		r.handoffs = append(r.handoffs, now.Sub(done))
 	}
-	r.last, r.lastUsage = now, usage
-	r.acquisitions++
-	p.acquisitions++
-	r.waited = append(r.waited, wait)
-	r.longest = max(r.longest, wait)
-	r.handoffs = append(r.handoffs, now.Sub(done))
 }
 
 // twice is told that work was done that had been done before.
