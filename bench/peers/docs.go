@@ -64,7 +64,7 @@ func (r *report) blocks() map[string]string {
 		"costs":     r.costs().Markdown(),
 		"contended": r.table("contended").Markdown(),
 		"scenarios": r.scenarioTables(),
-		"client":    r.client,
+		"client":    r.client.String(),
 		"growth":    r.growth().Markdown(),
 		"scale":     harness.ScaleTable(r.scale).Markdown(),
 	}

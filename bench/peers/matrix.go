@@ -46,7 +46,7 @@ func matrix(quick bool) []step {
 	}
 	for _, hold := range holds {
 		contended.Procs, contended.Hold = sweepAt, hold
-		long := max(30*time.Second, 6*hold)
+		long := max(30*time.Second, 2*sweepAt*hold) // two each
 		add(contended, long, long, hold < time.Second)
 	}
 

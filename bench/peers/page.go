@@ -118,7 +118,7 @@ func (r *report) write(path string) error {
 		"Steps": len(measured), "All": len(r.steps),
 		"Claims": r.claims(), "Pictures": svgs, "Tables": r.sections(), "Heads": heads, "Problems": r.problem,
 		"JSON":   lines.String(),
-		"Growth": r.growth(), "Scale": harness.ScaleTable(r.scale), "Client": r.client,
+		"Growth": r.growth(), "Scale": harness.ScaleTable(r.scale), "Client": r.client.String(),
 	})
 	if err != nil {
 		return err
