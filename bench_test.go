@@ -148,8 +148,8 @@ func BenchmarkRawCalls(b *testing.B) {
 }
 
 // BenchmarkOverhead is what Lock and Unlock take of processor time and memory in relation to the raw calls, in a client
-// whose service is another process, over HTTP. They are measured in turns, so that whatever else the machine does hits
-// both.
+// whose service is another process, over HTTP/2 and TLS. They are measured in turns, so that whatever else the machine does
+// hits both.
 func BenchmarkOverhead(b *testing.B) {
 	dial := serveApart(b, "ours", "theirs")
 	mu, raw := mutexIn(b, dial("ours"), never), newRawCalls(b, dial("theirs"))

@@ -334,8 +334,8 @@ func (s *scaler) obey(ctx context.Context, o order) (ScaleFigure, error) {
 	return f, err
 }
 
-// profile writes what the client has in memory and which goroutines, and what it does until the function that it returns
-// is called.
+// profile writes what the client has in memory and which goroutines, what it does and what it waits for until the
+// function that it returns is called.
 func profile(o order) (end func() error, err error) {
 	if o.Profiles == "" {
 		return func() error { return nil }, nil
