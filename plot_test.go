@@ -49,6 +49,7 @@ const (
 	suspended
 	dies
 	leaves
+	impostor // something on the way answers in the service's place
 	nothing
 	disasters // their number
 
@@ -173,6 +174,13 @@ func (w *world) befall(m *machine, what disaster) {
 		w.logf("machine %d is cut off for %v", m.id, while)
 		m.faults.Partition(true)
 		time.AfterFunc(while, func() { m.faults.Partition(false) })
+	case impostor:
+		fault := gcstest.Fault{Kind: gcstest.Foreign, Status: foreignStatuses[w.rng.IntN(len(foreignStatuses))], Body: gcstest.Body(w.rng.IntN(int(gcstest.BodyCut) + 1))}
+		if w.rng.IntN(4) == 0 {
+			fault.Kind = gcstest.ForeignAnswer
+		}
+		w.logf("machine %d is answered by something else for %v: %+v", m.id, while, fault)
+		time.AfterFunc(while, m.faults.Always(nil, fault))
 	case stopped:
 		w.logf("machine %d stops for %v", m.id, while)
 		m.sleep(while)
@@ -212,6 +220,9 @@ func (w *world) befall(m *machine, what disaster) {
 		}
 	}
 }
+
+// foreignStatuses are those that something on the way answers with for a while.
+var foreignStatuses = []int{200, 204, 301, 302, 400, 401, 403, 404, 412, 429, 502}
 
 // sleep stops a machine for a while.
 func (m *machine) sleep(while time.Duration) {

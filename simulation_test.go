@@ -416,7 +416,7 @@ func (w *world) profile() gcstest.Profile {
 		return p
 	}
 	worst := []float64{0.005, 0.02, 0.05}[w.rng.IntN(3)]
-	for kind := gcstest.NoFault + 1; kind <= gcstest.DelayAnswer; kind++ {
+	for kind := gcstest.NoFault + 1; kind <= gcstest.WrongDate; kind++ {
 		p.Odds[kind] = worst * w.rng.Float64()
 	}
 	return p

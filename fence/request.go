@@ -26,7 +26,7 @@ type state struct {
 	attrs *storage.ObjectAttrs
 }
 
-// The names of the requests, as [object.Classify] knows them. An upload fails in the ways of a create.
+// The names of the requests, as [object.Request] knows them. An upload fails in the ways of a create.
 const (
 	opGet    = "get"
 	opPatch  = "patch"
@@ -42,14 +42,14 @@ func (g *guarded) handle() *storage.ObjectHandle {
 }
 
 func (g *guarded) look(ctx context.Context) (state, error) {
-	return g.exchange(ctx, opGet, 0, func(ctx context.Context) (*storage.ObjectAttrs, error) {
+	return g.exchange(ctx, &object.Request{Op: opGet}, 0, func(ctx context.Context) (*storage.ObjectAttrs, error) {
 		return g.handle().Attrs(ctx)
 	})
 }
 
 // mark merges the metadata of a seal into the object if it is at version v.
 func (g *guarded) mark(ctx context.Context, v object.Version, m mark) (state, error) {
-	return g.exchange(ctx, opPatch, 0, func(ctx context.Context) (*storage.ObjectAttrs, error) {
+	return g.exchange(ctx, &object.Request{Op: opPatch, At: v, Metadata: m.sealing()}, 0, func(ctx context.Context) (*storage.ObjectAttrs, error) {
 		return g.handle().If(at(v)).Update(ctx, storage.ObjectAttrsToUpdate{Metadata: m.sealing()})
 	})
 }
@@ -57,19 +57,25 @@ func (g *guarded) mark(ctx context.Context, v object.Version, m mark) (state, er
 // create makes the object if there is none.
 func (g *guarded) create(ctx context.Context, m mark) (state, error) {
 	fresh := &storage.ObjectAttrs{ContentType: "application/octet-stream"}
-	return g.upload(ctx, storage.Conditions{DoesNotExist: true}, m, fresh, g.opts.Initial)
+	return g.upload(ctx, object.Version{}, m, fresh, g.opts.Initial)
 }
 
 // replace replaces the content of the object if it is as s showed it, and keeps what describes the content.
 func (g *guarded) replace(ctx context.Context, s state, m mark, data []byte) (state, error) {
-	return g.upload(ctx, at(s.Version), m, s.attrs, data)
+	return g.upload(ctx, s.Version, m, s.attrs, data)
 }
 
-func (g *guarded) upload(ctx context.Context, c storage.Conditions, m mark, like *storage.ObjectAttrs, data []byte) (state, error) {
-	return g.exchange(ctx, opUpload, len(data), func(ctx context.Context) (*storage.ObjectAttrs, error) {
+// upload writes the object if it is at version v; the zero Version: if there is none.
+func (g *guarded) upload(ctx context.Context, v object.Version, m mark, like *storage.ObjectAttrs, data []byte) (state, error) {
+	c := at(v)
+	if v == (object.Version{}) {
+		c = storage.Conditions{DoesNotExist: true}
+	}
+	r := &object.Request{Op: opUpload, At: v, Metadata: m.writing(like.Metadata)}
+	return g.exchange(ctx, r, len(data), func(ctx context.Context) (*storage.ObjectAttrs, error) {
 		w := g.handle().If(c).NewWriter(ctx)
 		w.ChunkSize = 0 // one request, straight from data; the default copies it into a buffer of 16 MiB
-		w.Metadata = m.writing(like.Metadata)
+		w.Metadata = r.Metadata
 		w.ContentType = like.ContentType
 		if g.opts.ContentType != "" {
 			w.ContentType = g.opts.ContentType
@@ -96,16 +102,18 @@ func (g *guarded) upload(ctx context.Context, c storage.Conditions, m mark, like
 func (g *guarded) read(ctx context.Context, s state) ([]byte, error) {
 	var data []byte
 	served := s.Gen
-	err := g.attempt(ctx, opGet, int(s.attrs.Size), func(ctx context.Context) error {
+	err := g.attempt(ctx, &object.Request{Op: opGet, At: object.Version{Gen: s.Gen}}, int(s.attrs.Size), func(ctx context.Context) (mismatch string, err error) {
 		// As it is stored: content that the service unpacks on the way could not be written back.
 		r, err := g.handle().ReadCompressed(true).If(storage.Conditions{GenerationMatch: s.Gen}).NewReader(ctx)
 		if err != nil {
-			return err
+			return "", err
 		}
-		served = r.Attrs.Generation
+		defer r.Close() // has been read to its end or failed
+		if served = r.Attrs.Generation; served <= 0 {
+			return "content of no generation", nil
+		}
 		data, err = io.ReadAll(r)
-		_ = r.Close() // has been read to its end or failed
-		return err
+		return "", err
 	})
 	if err == nil && served != s.Gen {
 		return nil, g.fail(opGet, object.Denied, "a cache has answered with another generation: is it public? set its Cache-Control to no-store", nil)
@@ -114,41 +122,46 @@ func (g *guarded) read(ctx context.Context, s state) ([]byte, error) {
 }
 
 // exchange is an attempt at a request that is answered with the object's attributes.
-func (g *guarded) exchange(ctx context.Context, op string, size int, do func(context.Context) (*storage.ObjectAttrs, error)) (state, error) {
+func (g *guarded) exchange(ctx context.Context, r *object.Request, size int, do func(context.Context) (*storage.ObjectAttrs, error)) (state, error) {
 	var attrs *storage.ObjectAttrs
-	err := g.attempt(ctx, op, size, func(ctx context.Context) (err error) {
-		attrs, err = do(ctx)
-		return err
+	err := g.attempt(ctx, r, size, func(ctx context.Context) (mismatch string, err error) {
+		if attrs, err = do(ctx); err == nil {
+			mismatch = r.Mismatch(attrs)
+		}
+		return mismatch, err
 	})
 	if err != nil {
 		return state{}, err
 	}
 	m, err := parseMark(attrs.Metadata)
 	if err != nil {
-		return state{}, g.fail(op, object.Denied, err.Error(), nil)
+		return state{}, g.fail(r.Op, object.Denied, err.Error(), nil)
 	}
 	return state{Version: object.Version{Gen: attrs.Generation, Meta: attrs.Metageneration}, mark: m, attrs: attrs}, nil
 }
 
-// attempt runs one request that carries size bytes: bounded and classified.
-func (g *guarded) attempt(ctx context.Context, op string, size int, do func(context.Context) error) error {
+// attempt runs one request that carries size bytes: bounded and judged. What do returns beside an error says why the
+// answer is none to the request.
+func (g *guarded) attempt(ctx context.Context, r *object.Request, size int, do func(context.Context) (mismatch string, err error)) error {
+	r.Bucket, r.Name = g.bucket.BucketName(), g.name
 	if ctx.Err() != nil {
-		return g.fail(op, object.Busy, "not sent", context.Cause(ctx))
+		return g.fail(r.Op, object.Busy, "not sent", context.Cause(ctx))
 	}
 	enough := patience(size)
 	bounded, cancel := context.WithTimeout(ctx, enough)
 	defer cancel()
-	err := do(bounded)
-	outcome, advice := object.Classify(op, err)
+	mismatch, err := do(bounded)
+	outcome, advice := r.Judge(mismatch, err)
 	switch {
-	case err == nil:
+	case outcome == object.Applied:
 		return nil
+	case err == nil:
 	case ctx.Err() != nil:
 		err = fmt.Errorf("%w (%w)", context.Cause(ctx), err)
 	case bounded.Err() != nil:
 		advice = fmt.Sprintf("no answer within %v", enough)
 	}
-	return g.fail(op, outcome, advice, err)
+	return g.fail(r.Op, outcome, advice, err)
 }
 
 func (g *guarded) fail(op string, outcome object.Outcome, advice string, err error) error {

@@ -55,7 +55,7 @@ var trouble = gcstest.Profile{
 	Odds: map[gcstest.FaultKind]float64{
 		gcstest.Refuse: 0.05, gcstest.Reset: 0.03, gcstest.Stall: 0.02, gcstest.LoseAnswer: 0.06, gcstest.FailAfter: 0.04,
 		gcstest.Truncate: 0.02, gcstest.StallAnswer: 0.04, gcstest.Ghost: 0.06, gcstest.Duplicate: 0.04,
-		gcstest.DuplicateLast: 0.04, gcstest.Delay: 0.05, gcstest.DelayAnswer: 0.05,
+		gcstest.DuplicateLast: 0.04, gcstest.Delay: 0.05, gcstest.DelayAnswer: 0.05, gcstest.Foreign: 0.04, gcstest.ForeignAnswer: 0.04,
 	},
 	MaxDelay: 15 * time.Second,
 }

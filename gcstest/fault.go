@@ -54,12 +54,23 @@ const (
 	// DelayAnswer delivers the request, and its answer Fault.Delay late.
 	DelayAnswer
 
+	// Foreign answers in the service's place, as a proxy, a load balancer or a
+	// captive portal does: with Fault.Status, 404 if zero, and Fault.Body. The
+	// request is not delivered.
+	Foreign
+	// ForeignAnswer delivers the request, and replaces the answer as Foreign does.
+	ForeignAnswer
+	// WrongDate delivers the request, and puts the Date of the answer forward by
+	// Fault.Delay. The times of objects stay as they are.
+	WrongDate
+
 	faultKinds
 )
 
 var faultNames = [faultKinds]string{
 	"NoFault", "Refuse", "Reset", "Stall", "LoseAnswer", "FailAfter", "Truncate", "StallAnswer",
 	"Ghost", "Duplicate", "DuplicateLast", "Delay", "DelayAnswer",
+	"Foreign", "ForeignAnswer", "WrongDate",
 }
 
 // String returns the kind's name, such as "LoseAnswer".
@@ -73,10 +84,25 @@ func (k FaultKind) String() string {
 // Fault is what happens to one request.
 type Fault struct {
 	Kind       FaultKind
-	Status     int           // of Refuse and FailAfter
+	Status     int           // of Refuse, FailAfter, Foreign and ForeignAnswer
+	Body       Body          // of Foreign and ForeignAnswer
 	RetryAfter time.Duration // for the Retry-After header of Refuse and FailAfter, if not zero
-	Delay      time.Duration // of Ghost, Duplicate, DuplicateLast, Delay and DelayAnswer
+	Delay      time.Duration // of Ghost, Duplicate, DuplicateLast, Delay, DelayAnswer and WrongDate
 }
+
+// Body is what stands in an answer that is not the service's.
+type Body int
+
+const (
+	BodyText   Body = iota // "Not Found", or whatever the status is called
+	BodyHTML               // a page that says so
+	BodyEmpty              // nothing
+	BodyJSON               // {}
+	BodyErrors             // an error in JSON, as gateways word it, that is not of the service's form
+	BodyOther              // an object in the service's form that nobody has asked for; not of a listing
+	BodyCut                // the beginning of an answer in JSON
+	bodies
+)
 
 // Profile makes faults happen at random.
 type Profile struct {
@@ -85,6 +111,7 @@ type Profile struct {
 	Odds map[FaultKind]float64
 
 	// MinDelay and MaxDelay bound the Fault.Delay of the kinds that have one.
+	// Statuses and bodies of the others are drawn from those that are seen.
 	MinDelay, MaxDelay time.Duration
 }
 

@@ -160,16 +160,31 @@ func (f *Faults) chance() Fault {
 	if len(f.profile.Odds) == 0 {
 		return Fault{}
 	}
-	p, d, s := f.rng.Float64(), f.rng.Float64(), f.rng.IntN(3)
+	p, d, s, b := f.rng.Float64(), f.rng.Float64(), f.rng.IntN(1<<16), f.rng.IntN(int(bodies))
 	for kind := NoFault + 1; kind < faultKinds; kind++ {
 		if p -= f.profile.Odds[kind]; p < 0 {
 			span := f.profile.MaxDelay - f.profile.MinDelay
+			statuses := ownStatuses
+			if kind == Foreign || kind == ForeignAnswer {
+				statuses = foreignStatuses
+			}
 			return Fault{
 				Kind:   kind,
-				Status: [...]int{http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusServiceUnavailable}[s],
+				Status: statuses[s%len(statuses)],
+				Body:   Body(b),
 				Delay:  f.profile.MinDelay + time.Duration(d*float64(max(span, 0))),
 			}
 		}
 	}
 	return Fault{}
 }
+
+// The statuses that faults by chance come with: of a service that is overloaded or broken, and of what stands in its way.
+var (
+	ownStatuses     = []int{http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusServiceUnavailable}
+	foreignStatuses = []int{
+		http.StatusNotFound, http.StatusNotFound, http.StatusOK, http.StatusOK, http.StatusNoContent,
+		http.StatusForbidden, http.StatusUnauthorized, http.StatusPreconditionFailed, http.StatusNotModified,
+		http.StatusBadRequest, http.StatusTooManyRequests, http.StatusFound, http.StatusBadGateway,
+	}
+)

@@ -56,6 +56,10 @@ func TestFaults(t *testing.T) {
 		{gcstest.Fault{Kind: gcstest.Delay, Delay: delay}, isOK, latency + delay, 1},
 		{gcstest.Fault{Kind: gcstest.Delay, Delay: 2 * timeout}, isTimeout, timeout, 1},
 		{gcstest.Fault{Kind: gcstest.DelayAnswer, Delay: delay}, isOK, latency + delay, 1},
+		{gcstest.Fault{Kind: gcstest.Foreign}, isStatus(404), 0, 0},
+		{gcstest.Fault{Kind: gcstest.Foreign, Status: 200, Body: gcstest.BodyJSON}, isOK, 0, 0},
+		{gcstest.Fault{Kind: gcstest.ForeignAnswer, Status: 403, Body: gcstest.BodyHTML}, isStatus(403), latency, 1},
+		{gcstest.Fault{Kind: gcstest.WrongDate, Delay: delay}, isOK, latency, 1},
 	} {
 		t.Run(c.fault.Kind.String(), func(t *testing.T) {
 			inBubble(t, gcstest.Model{Median: latency}, func(t *testing.T, w *world) {

@@ -77,6 +77,8 @@ func (x *exchange) run(ctx context.Context) result {
 	switch x.fault.Kind {
 	case Refuse:
 		return x.refusal()
+	case Foreign:
+		return x.foreign()
 	case Reset:
 		return result{err: errReset()}
 	case Stall:
@@ -106,6 +108,12 @@ func (x *exchange) run(ctx context.Context) result {
 		return result{err: errReset()}
 	case FailAfter:
 		return x.refusal()
+	case ForeignAnswer:
+		return x.foreign()
+	case WrongDate:
+		if date, err := http.ParseTime(r.rep.Header.Get("Date")); err == nil {
+			r.rep.Header.Set("Date", date.Add(x.fault.Delay).UTC().Format(http.TimeFormat))
+		}
 	case Truncate:
 		if len(r.body) == 0 {
 			return result{err: errReset()}
@@ -173,22 +181,28 @@ func (x *exchange) refusal() result {
 	if status == 0 {
 		status = http.StatusServiceUnavailable
 	}
-	h := make(http.Header)
-	h.Set("Content-Type", "application/json; charset=UTF-8")
-	h.Set("Date", time.Now().UTC().Format(http.TimeFormat))
+	r := madeUp(status, "application/json; charset=UTF-8", refusal(status).json())
 	if after := x.fault.RetryAfter; after > 0 {
-		h.Set("Retry-After", strconv.FormatInt(int64((after+time.Second-1)/time.Second), 10))
+		r.rep.Header.Set("Retry-After", strconv.FormatInt(int64((after+time.Second-1)/time.Second), 10))
 	}
-	body := refusal(status).json()
-	r := result{
+	x.faults.shift(&r)
+	return r
+}
+
+// madeUp is an answer that no service has given.
+func madeUp(status int, contentType string, body []byte) result {
+	h := make(http.Header)
+	h.Set("Date", time.Now().UTC().Format(http.TimeFormat))
+	if len(body) > 0 {
+		h.Set("Content-Type", contentType)
+	}
+	return result{
 		body: body,
 		rep: &http.Response{
 			Status: statusLine(status), StatusCode: status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 			Header: h, ContentLength: int64(len(body)),
 		},
 	}
-	x.faults.shift(&r)
-	return r
 }
 
 // response returns the result as the caller sees it.

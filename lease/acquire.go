@@ -32,8 +32,8 @@ func Acquire(ctx context.Context, bucket *storage.BucketHandle, name string, opt
 // requests, more only if the service does not answer or two callers meet.
 //
 // A holder that has died is discovered here as well, but a caller that does not wait has not seen it be silent: it takes
-// two leases since it was last heard of, by the service's clock. Where the service does not tell the time with its
-// answers (over gRPC), the caller asks for it by creating and deleting an object called name + ".gcsync-clock-" + a
+// two leases since it was last heard of, by the service's clock. When answers hint that it may be so, and over gRPC, where
+// they do not tell the time, the caller asks for it by creating and deleting an object called name + ".gcsync-clock-" + a
 // random text; if it may not, a dead holder is left to those who wait.
 func TryAcquire(ctx context.Context, bucket *storage.BucketHandle, name string, opts *Options) (*Held, error) {
 	return acquire(ctx, bucket, name, opts, false)
@@ -76,7 +76,7 @@ func (l *lock) acquire(ctx context.Context, s *sighting, wait bool) (*Held, erro
 		}
 		if !s.free() && !s.silent(l.now()) {
 			if s.looks < 2 && !wait {
-				continue // refused, the second look tells the service's time
+				continue // refused, the second look hints at the service's time
 			}
 			l.stamp(ctx, s, wait)
 			if !s.dead() {
@@ -185,12 +185,13 @@ func (l *lock) Failed(err error) {
 	}
 }
 
-// stamp learns the service's time from an object written for the purpose. It does so once in a call at most, and only if
-// the answers do not tell the time and the caller will not stay for a whole lease.
+// stamp learns the service's time from an object written for the purpose, if that may prove the holder dead. It does so once
+// in a call at most: when an answer hints at it, or, where answers do not tell the time, if the caller will not stay for a
+// whole lease. An answer's word is not enough, for whatever stands on the way can put any date there.
 func (l *lock) stamp(ctx context.Context, s *sighting, wait bool) {
 	deadline, bounded := ctx.Deadline()
 	stays := wait && !(bounded && time.Until(deadline) < s.ttl)
-	if s.stamped || stays || s.looks != 2 || !s.present.IsZero() {
+	if s.stamped || s.hint.IsZero() && (stays || s.looks != 2) || !s.hint.IsZero() && s.hint.Sub(s.Updated) < longSilence*s.ttl {
 		return
 	}
 	s.stamped = true

@@ -42,6 +42,7 @@ func TestContention(t *testing.T) {
 						Odds: map[gcstest.FaultKind]float64{
 							gcstest.Refuse: 0.03, gcstest.Reset: 0.03, gcstest.LoseAnswer: 0.05, gcstest.StallAnswer: 0.01,
 							gcstest.Ghost: 0.03, gcstest.DuplicateLast: 0.03, gcstest.Delay: 0.01,
+							gcstest.Foreign: 0.03, gcstest.ForeignAnswer: 0.02, gcstest.WrongDate: 0.05,
 						},
 						MaxDelay: 15 * time.Second,
 					})

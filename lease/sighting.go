@@ -20,7 +20,8 @@ type sighting struct {
 	held    clock.Instant // the same for this acquisition, however often renewed
 	looks   int           // since the object was first seen
 	stamped bool          // the service's time was paid for
-	present time.Time     // the latest that is known of the service's time
+	present time.Time     // the service's time when it was paid for: that of an object written then
+	hint    time.Time     // what the last refusal said of it, if that was the service's
 }
 
 // see takes in the object as it was just read.
@@ -67,7 +68,7 @@ const (
 
 // look reads the object until there is an answer.
 //
-// While somebody holds it, every other look is conditional on exactly one more write: refused, it costs nothing and tells
+// While somebody holds it, every other look is conditional on exactly one more write: refused, it costs nothing and hints at
 // the service's time. But it is no evidence that nothing changed: there may have been two.
 func (l *lock) look(ctx context.Context, s *sighting) error {
 	plain := s.free() || s.looks%2 == 0
@@ -85,9 +86,7 @@ func (l *lock) look(ctx context.Context, s *sighting) error {
 	case object.Applied:
 		s.see(o)
 	case object.Refused:
-		if date := dateOf(err); !date.IsZero() {
-			s.present = date
-		}
+		s.hint = dateOf(err)
 	case object.Missing:
 		*s = sighting{stamped: s.stamped}
 		return nil

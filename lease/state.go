@@ -1,6 +1,7 @@
 package lease
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -51,10 +52,7 @@ func (l *lock) state(s *sighting) State {
 	}
 	st.Owner, st.TTL, st.Updated, st.Token = s.owner, s.ttl, s.Updated, tokenOf(s.Object)
 	st.Expires = s.Updated.Add(s.ttl)
-	present := s.present
-	if present.IsZero() {
-		present = s.Received.Wall()
-	}
+	present := cmp.Or(s.present, s.hint, s.Received.Wall()) // for people
 	st.ExpiresIn = st.Expires.Sub(present)
 	st.Expired = s.free() || st.ExpiresIn <= 0
 	return st

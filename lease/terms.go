@@ -99,7 +99,7 @@ type Watch struct {
 // the service's time is known, if it can be, since the state depends on it: twice the first time, then once.
 func (w *Watch) Look(ctx context.Context) (State, object.Object, error) {
 	l, s := w.lock, &w.seen
-	for first := true; first || !s.free() && s.present.IsZero() && s.looks < 3; first = false {
+	for first := true; first || !s.free() && s.hint.IsZero() && s.looks < 3; first = false {
 		if err := l.look(ctx, s); err != nil {
 			return State{}, object.Object{}, err
 		}

@@ -10,6 +10,7 @@ package object
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -88,7 +89,7 @@ func (s *Store) URL(name string) string { return "gs://" + s.bucket.BucketName()
 
 // Create makes one attempt to create name, on condition that no live version of it exists.
 func (s *Store) Create(ctx context.Context, name string, d Draft) (Object, error) {
-	return s.attempt(ctx, opCreate, name, func(ctx context.Context) (*storage.ObjectAttrs, error) {
+	return s.exchange(ctx, Request{Op: opCreate, Name: name, Metadata: d.Metadata}, func(ctx context.Context) (*storage.ObjectAttrs, error) {
 		w := s.handle(name).If(storage.Conditions{DoesNotExist: true}).NewWriter(ctx)
 		w.ChunkSize = 0 // one request; the default buffers 16 MiB
 		w.CacheControl = "no-store"
@@ -110,7 +111,7 @@ func (s *Store) Create(ctx context.Context, name string, d Draft) (Object, error
 
 // Get makes one attempt to read the metadata of name.
 func (s *Store) Get(ctx context.Context, name string) (Object, error) {
-	return s.attempt(ctx, opGet, name, func(ctx context.Context) (*storage.ObjectAttrs, error) {
+	return s.exchange(ctx, Request{Op: opGet, Name: name}, func(ctx context.Context) (*storage.ObjectAttrs, error) {
 		return s.handle(name).Attrs(ctx)
 	})
 }
@@ -118,29 +119,34 @@ func (s *Store) Get(ctx context.Context, name string) (Object, error) {
 // GetIf makes one attempt to read the metadata of name on condition that it is at version v; else it is Refused, and
 // the service charges nothing.
 func (s *Store) GetIf(ctx context.Context, name string, v Version) (Object, error) {
-	return s.attempt(ctx, opGet, name, func(ctx context.Context) (*storage.ObjectAttrs, error) {
+	return s.exchange(ctx, Request{Op: opGet, Name: name, At: v}, func(ctx context.Context) (*storage.ObjectAttrs, error) {
 		return s.handle(name).If(v.conditions()).Attrs(ctx)
 	})
 }
 
 // Patch makes one attempt to merge metadata into name on condition that it is at version v.
 func (s *Store) Patch(ctx context.Context, name string, v Version, metadata map[string]string) (Object, error) {
-	return s.attempt(ctx, opPatch, name, func(ctx context.Context) (*storage.ObjectAttrs, error) {
+	return s.exchange(ctx, Request{Op: opPatch, Name: name, At: v, Metadata: metadata}, func(ctx context.Context) (*storage.ObjectAttrs, error) {
 		return s.handle(name).If(v.conditions()).Update(ctx, storage.ObjectAttrsToUpdate{Metadata: metadata})
 	})
 }
 
 // Delete makes one attempt to delete name on condition that it is at version v. A zero v.Meta stands for any
 // metageneration of the generation.
+//
+// The answer to a delete is empty, and the client shows nothing of it: that it is the service's cannot be seen. Who is to
+// conclude anything from a delete but that it need not be sent again reads the object after it.
 func (s *Store) Delete(ctx context.Context, name string, v Version) error {
-	_, err := s.attempt(ctx, opDelete, name, func(ctx context.Context) (*storage.ObjectAttrs, error) {
-		return nil, s.handle(name).If(v.conditions()).Delete(ctx)
+	_, err := s.attempt(ctx, &Request{Op: opDelete, Name: name, At: v}, func(ctx context.Context) (string, error) {
+		return "", s.handle(name).If(v.conditions()).Delete(ctx)
 	})
 	return err
 }
 
 // List returns every object whose name begins with prefix, in the order of their names, and in how many pages they came:
 // one attempt and one timeout each. A page is one moment, several are not.
+//
+// A listing without objects looks like any empty answer. It is evidence only for who knows an object that it should show.
 func (s *Store) List(ctx context.Context, prefix string) (all []Object, pages int, err error) {
 	for token := ""; ; {
 		page, next, err := s.list(ctx, prefix, token)
@@ -158,14 +164,22 @@ func (s *Store) List(ctx context.Context, prefix string) (all []Object, pages in
 
 func (s *Store) list(ctx context.Context, prefix, token string) (page []Object, next string, err error) {
 	q := &storage.Query{Prefix: prefix, Projection: storage.ProjectionNoACL}
-	if err := q.SetAttrSelection([]string{"Name", "Generation", "Metageneration", "Metadata", "Created", "Updated"}); err != nil {
+	if err := q.SetAttrSelection([]string{"Bucket", "Name", "Generation", "Metageneration", "Metadata", "Created", "Updated"}); err != nil {
 		return nil, "", err
 	}
 	var attrs []*storage.ObjectAttrs
-	answer, err := s.attempt(ctx, opList, prefix, func(ctx context.Context) (*storage.ObjectAttrs, error) {
-		var err error
+	answer, err := s.attempt(ctx, &Request{Op: opList, Name: prefix}, func(ctx context.Context) (mismatch string, err error) {
+		attrs = nil
 		next, err = iterator.NewPager(s.bucket.Objects(ctx, q), pageSize, token).NextPage(&attrs)
-		return nil, err
+		for _, a := range attrs {
+			if !strings.HasPrefix(a.Name, prefix) {
+				return "an object that was not asked for", nil
+			}
+			if mismatch = (&Request{Op: opList, Bucket: s.bucket.BucketName(), Name: a.Name}).Mismatch(a); mismatch != "" {
+				return mismatch, nil
+			}
+		}
+		return "", err
 	})
 	if err != nil {
 		return nil, "", err
@@ -181,36 +195,56 @@ func (s *Store) list(ctx context.Context, prefix, token string) (page []Object, 
 
 const pageSize = 1000
 
-// attempt runs one request: bounded, stamped, counted, classified.
-func (s *Store) attempt(ctx context.Context, op, name string, do func(context.Context) (*storage.ObjectAttrs, error)) (Object, error) {
-	sent := s.clock.Now()
-	fail := func(outcome Outcome, advice string, err error) error {
-		return &Error{Op: op, Bucket: s.bucket.BucketName(), Name: name, Outcome: outcome, Advice: advice, Err: err, Sent: sent, Date: dateOf(err)}
+// exchange is an attempt that is answered with the object.
+func (s *Store) exchange(ctx context.Context, r Request, do func(context.Context) (*storage.ObjectAttrs, error)) (Object, error) {
+	var attrs *storage.ObjectAttrs
+	answer, err := s.attempt(ctx, &r, func(ctx context.Context) (mismatch string, err error) {
+		if attrs, err = do(ctx); err == nil {
+			mismatch = r.Mismatch(attrs)
+		}
+		return mismatch, err
+	})
+	if err != nil {
+		return Object{}, err
 	}
-	if err := CheckName(name); err != nil && op != opList {
-		return Object{}, fail(Denied, err.Error(), nil)
+	o := fromAttrs(attrs)
+	o.Sent, o.Received = answer.Sent, answer.Received
+	return o, nil
+}
+
+// answered is when an attempt left, and when its answer was here.
+type answered struct{ Sent, Received clock.Instant }
+
+// attempt runs one request: bounded, stamped, counted, classified. What do returns beside an error says why the answer is
+// none to the request.
+func (s *Store) attempt(ctx context.Context, r *Request, do func(context.Context) (mismatch string, err error)) (answered, error) {
+	r.Bucket = s.bucket.BucketName()
+	sent := s.clock.Now()
+	fail := func(outcome Outcome, advice string, err error) (answered, error) {
+		return answered{}, &Error{Op: r.Op, Bucket: r.Bucket, Name: r.Name, Outcome: outcome, Advice: advice, Err: err, Sent: sent, Date: dateOf(err)}
+	}
+	if err := CheckName(r.Name); err != nil && r.Op != opList {
+		return fail(Denied, err.Error(), nil)
 	}
 	if ctx.Err() != nil {
-		return Object{}, fail(Busy, "not sent", context.Cause(ctx))
+		return fail(Busy, "not sent", context.Cause(ctx))
 	}
 	bounded, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	attrs, err := do(bounded)
+	mismatch, err := do(bounded)
 	received := s.clock.Now()
-	outcome, advice := Classify(op, err)
-	s.count(op, name, outcome, err)
-	if err != nil {
-		switch {
-		case ctx.Err() != nil:
-			err = fmt.Errorf("%w (%w)", context.Cause(ctx), err)
-		case bounded.Err() != nil:
-			advice = fmt.Sprintf("no answer within %v", s.timeout)
-		}
-		return Object{}, fail(outcome, advice, err)
+	outcome, advice := r.Judge(mismatch, err)
+	s.count(r.Op, r.Name, outcome, err)
+	switch {
+	case outcome == Applied:
+		return answered{sent, received}, nil
+	case err == nil:
+	case ctx.Err() != nil:
+		err = fmt.Errorf("%w (%w)", context.Cause(ctx), err)
+	case bounded.Err() != nil:
+		advice = fmt.Sprintf("no answer within %v", s.timeout)
 	}
-	o := fromAttrs(attrs)
-	o.Sent, o.Received = sent, received
-	return o, nil
+	return fail(outcome, advice, err)
 }
 
 // handle returns a handle of our own for name, with the client's retries off. Each object gets a fresh copy of the
@@ -224,9 +258,6 @@ func (v Version) conditions() storage.Conditions {
 }
 
 func fromAttrs(a *storage.ObjectAttrs) Object {
-	if a == nil {
-		return Object{}
-	}
 	return Object{
 		Name:     a.Name,
 		Version:  Version{Gen: a.Generation, Meta: a.Metageneration},

@@ -51,8 +51,8 @@ type Error struct {
 	// Sent is when the attempt left. An indeterminate write may have been applied at any time from then on.
 	Sent clock.Instant
 
-	// Date is the time by the service's clock, rounded down to a second, if the answer told it: every one over HTTP
-	// does, none over gRPC.
+	// Date is the time that the answer told, rounded down to a second: every one over HTTP does, none over gRPC. Whatever
+	// stands on the way can set it, so it is a hint for when to ask [Store.Stamp], and never evidence.
 	Date time.Time
 }
 
@@ -87,23 +87,24 @@ func OutcomeOf(err error) Outcome {
 
 // Classify maps an error of the storage client, over JSON or gRPC, to the outcome of the attempt. This is the one
 // place that knows how the service and its client spell their answers.
-func Classify(op string, err error) (Outcome, string) {
+func (r *Request) Classify(err error) (Outcome, string) {
 	if err == nil {
 		return Applied, ""
 	}
 	var g *googleapi.Error
 	if errors.As(err, &g) {
-		return classifyHTTP(op, g)
+		return r.classifyHTTP(g)
 	}
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return Indeterminate, ""
 	}
 	// Only an error that carries a gRPC status speaks gRPC: status.FromError calls any other error Unknown.
 	if st, ok := status.FromError(err); ok {
-		return classifyGRPC(op, st)
+		return r.classifyGRPC(st)
 	}
 	if errors.Is(err, storage.ErrObjectNotExist) {
-		return Missing, "" // all that the client tells of it when it was to read the content
+		// All that the client tells of any 404 when it was to read the content: a reason to look, and no more.
+		return Refused, ""
 	}
 	if strings.HasPrefix(err.Error(), "storage: ") && strings.Contains(err.Error(), "name") {
 		return Denied, "illegal name" // refused by the client itself, before anything was sent
@@ -111,42 +112,51 @@ func Classify(op string, err error) (Outcome, string) {
 	return Indeterminate, ""
 }
 
-func classifyHTTP(op string, g *googleapi.Error) (Outcome, string) {
+func (r *Request) classifyHTTP(g *googleapi.Error) (Outcome, string) {
+	if g.Code >= 500 || g.Code == http.StatusRequestTimeout || g.Code == http.StatusConflict {
+		return Indeterminate, "" // whoever says so
+	}
+	reason, message, ok := spoken(g)
+	if !ok {
+		return Indeterminate, foreign(fmt.Sprintf("%d without a reason of its", g.Code))
+	}
 	switch g.Code {
-	case http.StatusPreconditionFailed, http.StatusNotModified:
+	case http.StatusPreconditionFailed:
+		if reason != reasonCondition && reason != "" {
+			return Indeterminate, foreign(fmt.Sprintf("%d with the reason %q", g.Code, reason))
+		}
 		return Refused, ""
 	case http.StatusNotFound:
-		if op == opCreate || op == opList || isBucketMissing(g.Message) || isBucketMissing(g.Body) {
+		switch {
+		case r.Op == opCreate || r.Op == opList || isBucketMissing(message):
 			return Denied, adviceBucket
+		case reason != reasonNotFound && reason != "" || !r.names(message):
+			return Indeterminate, foreign(fmt.Sprintf("%d that does not name the object", g.Code))
 		}
 		return Missing, ""
 	case http.StatusTooManyRequests:
 		return Busy, ""
-	case http.StatusRequestTimeout, http.StatusConflict:
-		return Indeterminate, ""
 	case http.StatusUnauthorized:
 		return Denied, adviceCredentials
 	case http.StatusForbidden:
-		for _, item := range g.Errors {
-			switch item.Reason {
-			case "retentionPolicyNotMet", "objectUnderActiveHold":
-				return Denied, adviceRetention
-			case "rateLimitExceeded", "userRateLimitExceeded":
-				return Busy, ""
-			}
+		switch reason {
+		case "retentionPolicyNotMet", "objectUnderActiveHold":
+			return Denied, adviceRetention
+		case "rateLimitExceeded", "userRateLimitExceeded":
+			return Busy, ""
 		}
-		if isRetained(g.Message) {
+		if isRetained(message) {
 			return Denied, adviceRetention
 		}
-		return Denied, advicePermission(op)
-	}
-	if g.Code >= 500 {
-		return Indeterminate, ""
+		return Denied, advicePermission(r.Op)
 	}
 	return Denied, "" // another 4xx: the request itself is wrong
 }
 
-func classifyGRPC(op string, st *status.Status) (Outcome, string) {
+func (r *Request) classifyGRPC(st *status.Status) (Outcome, string) {
+	if strings.HasPrefix(st.Message(), unspoken) {
+		return Indeterminate, foreign(st.Message())
+	}
 	switch st.Code() {
 	case codes.FailedPrecondition, codes.Aborted, codes.AlreadyExists:
 		if isRetained(st.Message()) {
@@ -154,8 +164,11 @@ func classifyGRPC(op string, st *status.Status) (Outcome, string) {
 		}
 		return Refused, ""
 	case codes.NotFound:
-		if op == opCreate || op == opList || isBucketMissing(st.Message()) {
+		switch {
+		case r.Op == opCreate || r.Op == opList || isBucketMissing(st.Message()):
 			return Denied, adviceBucket
+		case !r.names(st.Message()):
+			return Indeterminate, foreign("NotFound that does not name the object")
 		}
 		return Missing, ""
 	case codes.ResourceExhausted:
@@ -164,7 +177,7 @@ func classifyGRPC(op string, st *status.Status) (Outcome, string) {
 		if isRetained(st.Message()) {
 			return Denied, adviceRetention
 		}
-		return Denied, advicePermission(op)
+		return Denied, advicePermission(r.Op)
 	case codes.Unauthenticated:
 		return Denied, adviceCredentials
 	case codes.InvalidArgument, codes.OutOfRange, codes.Unimplemented:
@@ -172,6 +185,10 @@ func classifyGRPC(op string, st *status.Status) (Outcome, string) {
 	}
 	return Indeterminate, "" // Unavailable, Internal, DeadlineExceeded, Canceled, Unknown, DataLoss
 }
+
+// unspoken is how the gRPC client begins the message of a status that it has made itself, of an answer that was not gRPC
+// (google.golang.org/grpc/internal/transport).
+const unspoken = "unexpected HTTP status code received from server"
 
 // dateOf returns the time by the service's clock at which it refused a request, zero if the answer did not tell.
 func dateOf(err error) time.Time {
@@ -195,10 +212,12 @@ func advicePermission(op string) string {
 	}[op] + " on the bucket (role roles/storage.objectUser has all that gcsync needs)"
 }
 
-// isBucketMissing recognises the service's sentence for a missing bucket. The storage client reports a read, a patch
-// or a delete in a missing bucket as a missing object, and only this sentence tells them apart.
+// isBucketMissing recognises the sentence for a missing bucket, of the service and of Google's emulator. The storage
+// client reports a read, a patch or a delete in a missing bucket as a missing object, and only this sentence tells them
+// apart.
 func isBucketMissing(message string) bool {
-	return strings.Contains(message, "bucket does not exist")
+	return strings.Contains(message, "bucket does not exist") ||
+		strings.Contains(message, "Bucket ") && strings.Contains(message, " does not exist")
 }
 
 // isRetained recognises the service's sentences for an object that a retention policy or a hold protects. The word

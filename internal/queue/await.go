@@ -247,7 +247,14 @@ func (w *wait) doubt(ctx context.Context) error {
 			return nil
 		}
 	}
-	return errExpired // we were removed from the queue: paused for long, and expired
+	gone, err := w.l.isGone(ctx, w.t.n, w.t.Gen)
+	switch {
+	case gone:
+		return errExpired // we were removed from the queue: paused for long, and expired
+	case err != nil && !retryable(err):
+		return err
+	}
+	return nil
 }
 
 // advance moves the head to n because all before it is gone, as of the given moment, and learns the pace from it.

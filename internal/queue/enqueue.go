@@ -123,7 +123,13 @@ func (l *line) create(ctx context.Context, end *tail, backoff object.Backoff) (*
 			return nil, err
 		}
 		return newTicket(rec, o.Sent, end), nil
-	case object.Refused, object.Busy:
+	case object.Busy:
+		l.setTried(try)
+		if !object.Pause(ctx, backoff) { // to look again is charged for, and would be no use so soon
+			return nil, context.Cause(ctx)
+		}
+		fallthrough
+	case object.Refused:
 		l.event(CreateRefused, none)
 		l.setTried(try)
 		return nil, nil
@@ -250,7 +256,14 @@ func (l *line) unbuilt(ctx context.Context, t *ticket, backoff object.Backoff) (
 			continue
 		}
 		if r := find(recs, t.n); r == nil || r.Gen != t.Gen {
-			return false, nil // not there any more: nothing to undo
+			gone, err := l.isGone(ctx, t.n, t.Gen)
+			switch {
+			case gone:
+				return false, nil // nothing to undo
+			case err != nil && !retryable(err) || !object.Pause(ctx, backoff):
+				return false, err
+			}
+			continue
 		}
 		real := recs[len(recs)-1].n == t.n
 		if !real {

@@ -112,7 +112,12 @@ func (l *line) isGone(ctx context.Context, n, gen int64) (bool, error) {
 	if n < 0 {
 		return true, nil
 	}
-	o, err := l.get(ctx, n)
+	return l.absent(ctx, l.path.ticket(n), gen)
+}
+
+// absent reads an object and reports whether that of generation gen is proven gone.
+func (l *line) absent(ctx context.Context, name string, gen int64) (bool, error) {
+	o, err := l.store.Get(ctx, name)
 	switch object.OutcomeOf(err) {
 	case object.Missing:
 		return true, nil

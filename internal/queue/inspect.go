@@ -114,8 +114,8 @@ func (q *Queue) listing(ctx context.Context, prefix string) ([]object.Object, er
 	}
 }
 
-// present returns the time by the service's clock, as the refusal of a read tells it for nothing; over gRPC, where it
-// does not, or if there is nothing to read, this machine's.
+// present returns the time by the service's clock, for people, as the refusal of a read tells it for nothing; over gRPC,
+// where it does not, or if there is nothing to read, this machine's.
 func (q *Queue) present(ctx context.Context, objects []object.Object) (time.Time, error) {
 	if len(objects) > 0 {
 		last := objects[len(objects)-1]

@@ -104,7 +104,9 @@ func (l *line) get(ctx context.Context, n int64) (object.Object, error) {
 	return l.store.Get(ctx, l.path.ticket(n))
 }
 
-// remove deletes one version of an object and reports whether it is certainly gone: deleted now, or before.
+// remove deletes one version of an object and reports whether it is gone: deleted now, or before. That it was deleted now is
+// not certain, for the answer to a delete has nothing by which it could be told from another's; who believes more for it
+// than that the delete need not be repeated looks again ([line.absent]).
 func (l *line) remove(ctx context.Context, name string, v object.Version) (gone bool, err error) {
 	err = l.store.Delete(ctx, name, v)
 	switch object.OutcomeOf(err) {

@@ -95,6 +95,9 @@ func (p Path) numbered(dir string, n int64) string {
 // number returns the number of the ticket that the object's name stands for; false for a name that is no ticket's.
 func (p Path) number(name string) (int64, bool) { return p.numberIn(dirTickets, name) }
 
+// anchor names the object that every listing of the registry ends with.
+func (p Path) anchor() string { return p.holders() + "anchor" }
+
 // holderNumber does the same for an entry of the registry.
 func (p Path) holderNumber(name string) (int64, bool) { return p.numberIn(dirHolders, name) }
 

@@ -81,6 +81,11 @@ func (p *possession) free(ctx context.Context, patience time.Duration) error {
 func (p *possession) erase(ctx context.Context, patience time.Duration) error {
 	v := object.Version{Gen: p.gen}
 	gone, err := p.l.remove(ctx, p.name, v)
+	if gone && p.keeper.Record().Nonce != "" {
+		// It has been renewed, and would keep the others out for the whole TTL if the answer was not the service's. To look
+		// costs nothing, and beside so long a hold no time.
+		gone, err = p.l.absent(ctx, p.name, p.gen)
+	}
 	if !gone && object.OutcomeOf(err) != object.Denied {
 		ctx, cancel := context.WithTimeout(ctx, patience)
 		defer cancel()

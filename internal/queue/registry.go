@@ -114,7 +114,7 @@ func readAll(names []string, read func(name string) (object.Object, error)) []an
 // list reads the whole registry. Every entry that counts was made before t became the head: so that pages are of
 // different moments does no harm.
 func (r *registry) list(ctx context.Context, l *line, t *ticket) error {
-	objects, _, err := l.store.List(ctx, l.path.holders())
+	objects, err := l.anchored(ctx)
 	if err != nil {
 		return err
 	}
@@ -188,6 +188,29 @@ func (r *registry) refresh(ctx context.Context, l *line, t *ticket, plain bool) 
 		}
 	}
 	return nil
+}
+
+// anchored lists the registry. That nobody is in looks like any empty answer, and whoever is let in for it had better know
+// that it was the service's: so a registry has an anchor, an object that is never removed and comes after all entries, and a
+// listing counts only if it shows that. It is made by whoever first misses it.
+func (l *line) anchored(ctx context.Context) ([]object.Object, error) {
+	anchor := l.path.anchor()
+	for backoff := l.cfg.Backoff(); ; {
+		objects, _, err := l.store.List(ctx, l.path.holders())
+		if err != nil || len(objects) > 0 && objects[len(objects)-1].Name == anchor {
+			return objects, err
+		}
+		_, err = l.store.CreateResolved(ctx, anchor, object.Draft{Metadata: map[string]string{keyNonce: object.NewNonce()}}, backoff)
+		switch object.OutcomeOf(err) {
+		case object.Applied:
+		case object.Denied:
+			return nil, err
+		default:
+			if !object.Pause(ctx, backoff) {
+				return nil, context.Cause(ctx)
+			}
+		}
+	}
 }
 
 func (r *registry) gone(l *line, e *entry) {

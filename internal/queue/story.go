@@ -196,7 +196,9 @@ var deaths = map[Event]string{
 // expire removes what keeps a holder in that was found dead, or that has given up.
 func (l *line) expire(ctx context.Context, d death) (gone bool, err error) {
 	span := l.about.Expire(telemetry.Under(ctx, l.origin()))
-	gone, err = l.remove(ctx, d.object.Name, d.object.Version)
+	if gone, err = l.remove(ctx, d.object.Name, d.object.Version); gone {
+		gone, err = l.absent(ctx, d.object.Name, d.object.Gen) // others' belief hangs on it
+	}
 	if !gone {
 		outcome := tracing.Changed
 		if err != nil {

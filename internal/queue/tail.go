@@ -170,7 +170,7 @@ func (l *line) bootstrap(ctx context.Context, backoff object.Backoff) error {
 	case object.Applied:
 		l.event(Bootstrapped, none)
 	case object.Refused, object.Busy:
-		object.Sleep(ctx, l.jitter(0)) // somebody else does it
+		object.Pause(ctx, backoff) // somebody else does it
 		return nil
 	default:
 		return err
@@ -179,6 +179,13 @@ func (l *line) bootstrap(ctx context.Context, backoff object.Backoff) error {
 		recs, err := l.list(ctx)
 		if err != nil {
 			if !retryable(err) || !object.Pause(ctx, backoff) {
+				return err
+			}
+			continue
+		}
+		// A row that is empty where we have just made a ticket is none of the service's.
+		if len(recs) == 0 {
+			if gone, err := l.isGone(ctx, 0, zero.Gen); gone || err != nil && !retryable(err) || !object.Pause(ctx, backoff) {
 				return err
 			}
 			continue

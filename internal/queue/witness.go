@@ -14,8 +14,8 @@ import (
 // locked for ever. So silence may also be proven by the service's own clock, which they share: the baton of a holder
 // that has renewed tells when it was last heard of; for one that never has, whoever saw it first leaves a witness, an
 // object whose creation time says "at this moment that baton was already the head's". A present moment on the same clock
-// is the creation time of anything just written, or the date of an answer. Twice the lease must lie between the two; the service promises no
-// more than rough agreement of its clocks.
+// is the creation time of anything just written. Twice the lease must lie between the two; the service promises no more than
+// rough agreement of its clocks.
 const longSilence = 2
 
 // longDead reports whether the service's clock proves that the head was dead before our own ticket was made.
@@ -67,21 +67,22 @@ func (l *line) witness(ctx context.Context, next, meta int64) (created time.Time
 	return time.Time{}, false, err
 }
 
-// present returns the time by the service's clock, if the head is still as it was read. A refused read tells it for
-// nothing over HTTP; over gRPC it takes an object to be written.
-func (l *line) present(ctx context.Context, head *record) (now time.Time, unchanged bool, err error) {
+// passed reports whether so much time has passed by the service's clock since a moment of it, while the head stayed as it
+// was read. The proof is an object written for the purpose. Over HTTP a refused read tells for nothing whether there is a
+// point in that: its date may be anybody's, so it is never more than a hint.
+func (l *line) passed(ctx context.Context, head *record, from time.Time, while time.Duration) (bool, error) {
 	v := head.Version
 	v.Meta++
-	_, err = l.store.GetIf(ctx, head.Name, v)
+	_, err := l.store.GetIf(ctx, head.Name, v)
 	var refused *object.Error
 	if object.OutcomeOf(err) != object.Refused || !errors.As(err, &refused) {
-		return time.Time{}, false, err
+		return false, err
 	}
-	if !refused.Date.IsZero() {
-		return refused.Date, true, nil
+	if hint := refused.Date; !hint.IsZero() && hint.Sub(from) < while {
+		return false, nil
 	}
-	now, err = l.store.Stamp(ctx, string(l.path)+dirWitnesses+object.NewNonce(), l.cfg.Backoff())
-	return now, err == nil, err
+	now, err := l.store.Stamp(ctx, string(l.path)+dirWitnesses+object.NewNonce(), l.cfg.Backoff())
+	return err == nil && now.Sub(from) >= while, err
 }
 
 // witnessAge is how old a witness must be before it is taken for a leftover: far older than any claim worth proving.
@@ -174,6 +175,5 @@ func (l *line) silent(ctx context.Context, head, next *record) (bool, error) {
 			return false, err
 		}
 	}
-	present, unchanged, err := l.present(ctx, head)
-	return unchanged && present.Sub(from) >= longSilence*head.lease(), err
+	return l.passed(ctx, head, from, longSilence*head.lease())
 }
