@@ -318,7 +318,7 @@ func TestTraceOfAHandOffAfterARenewal(t *testing.T) {
 			x hold 42ms..1.042s released
 			x hold 2 1.042s..6.042s released
 			y acquire 1.042s..# acquired attempts=1 contended=true holder=x local=false position=1 requests.class_a=2 requests.class_b=# requests.free=# ticket=2 -> x hold 2
-			x release 6.042s..6.049s released ticket=1 under x hold 2
+			x release 6.042s..6.056s released ticket=1 under x hold 2
 			y hold #..# released
 			y release #..# released ticket=2 under y hold`)
 		same(b.T, "metrics", x.points(b.T), `
@@ -391,19 +391,19 @@ func TestTraceOfATakeover(t *testing.T) {
 		same(b.T, "spans", story(x, y), `
 			x acquire 0s..42ms acquired attempts=1 contended=false local=false position=0 requests.class_a=5 requests.class_b=1 requests.free=0 ticket=1
 			x hold 42ms..9.028s lost ERROR
-			y acquire 42ms..10.085s acquired attempts=1 contended=true holder=x local=false position=1 requests.class_a=2 requests.class_b=# requests.free=2 ticket=2 -> x acquire
+			y acquire 42ms..10.092s acquired attempts=1 contended=true holder=x local=false position=1 requests.class_a=2 requests.class_b=# requests.free=3 ticket=2 -> x acquire
 			x renew #..9.028s lost attempts=# under x hold ERROR
-			y expire 10.078s..10.085s expired holder=x reason=claim_expired silence=10.008 ticket=1 under y acquire -> x acquire
-			y hold 10.085s..10.085s released
-			y release 10.085s..10.092s released ticket=2 under y hold`)
+			y expire 10.078s..10.092s expired holder=x reason=claim_expired silence=10.008 ticket=1 under y acquire -> x acquire
+			y hold 10.092s..10.092s released
+			y release 10.092s..10.099s released ticket=2 under y hold`)
 		same(b.T, "metrics", y.points(b.T), `
-			acquire.duration outcome=acquired = 1 in 10.043 s, up to 30: 1
+			acquire.duration outcome=acquired = 1 in 10.050 s, up to 30: 1
 			cost = # millionths
 			held = 0
 			hold.duration outcome=released = 1 in 0.000 s, up to 0.001: 1
 			requests request.class=a request.code=ok = 2
 			requests request.class=b request.code=ok = #
-			requests request.class=free request.code=404 = 1
+			requests request.class=free request.code=404 = 2
 			requests request.class=free request.code=ok = 2
 			takeovers reason=claim_expired = 1
 			waiting = 0`)
@@ -492,10 +492,10 @@ func TestTraceOfASemaphore(t *testing.T) {
 		}
 		<-done
 		same(b.T, "spans", story(x, y), `
-			x acquire 0s..56ms acquired attempts=1 contended=false local=false position=0 requests.class_a=7 requests.class_b=1 requests.free=1 ticket=1
-			x hold 56ms..1.056s released
-			y acquire 56ms..# acquired attempts=1 contended=true holder=x local=false position=0 requests.class_a=# requests.class_b=# requests.free=# ticket=2 -> x acquire
-			x release 1.056s..1.063s released ticket=1 under x hold
+			x acquire 0s..70ms acquired attempts=1 contended=false local=false position=0 requests.class_a=9 requests.class_b=1 requests.free=1 ticket=1
+			x hold 70ms..1.07s released
+			y acquire 70ms..# acquired attempts=1 contended=true holder=x local=false position=0 requests.class_a=# requests.class_b=# requests.free=# ticket=2 -> x acquire
+			x release 1.07s..1.077s released ticket=1 under x hold
 			y hold #..# released
 			y release #..# released ticket=2 under y hold`)
 		same(b.T, "metrics", y.points(b.T), `

@@ -122,7 +122,7 @@ func TestSemaphoreTryAcquire(t *testing.T) {
 			b.Fatalf("TryAcquire(3) of a free semaphore = %v, %v", q, err)
 		}
 		b.giveBack(q)
-		if left := b.srv.Objects(bucket, "gcsync/s/h/"); len(left) != 0 {
+		if left := b.srv.Objects(bucket, "gcsync/s/h/0"); len(left) != 0 {
 			b.Errorf("entries left: %v", left)
 		}
 	})
@@ -292,7 +292,7 @@ func TestSemaphoreLostAnswerOfAdmission(t *testing.T) {
 			b.giveBack(p)
 			b.giveBack(q)
 			time.Sleep(time.Minute)
-			if left := b.srv.Objects(bucket, "gcsync/s/h/"); len(left) != 0 {
+			if left := b.srv.Objects(bucket, "gcsync/s/h/0"); len(left) != 0 {
 				b.Errorf("%v: entries left: %v", fault.Kind, left)
 			}
 		})
