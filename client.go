@@ -100,6 +100,9 @@ func New(bucket *storage.BucketHandle, opts *Options) (*Client, error) {
 	if bucket == nil {
 		return nil, errors.New("gcsync: New needs a bucket")
 	}
+	if err := object.CheckBucket(bucket.BucketName()); err != nil {
+		return nil, fmt.Errorf("gcsync: New: %w", err)
+	}
 	var o Options
 	if opts != nil {
 		o = *opts

@@ -106,6 +106,8 @@ func (e *Election) Leader(ctx context.Context) (Leader, error) {
 	if err != nil {
 		return Leader{}, err
 	}
+	ctx, cancel := object.Bound(ctx)
+	defer cancel()
 	l, err := r.leader(ctx, e.c.terms.Watch(r.object()))
 	return l, r.failed("ask for the leader of", err)
 }
@@ -141,7 +143,7 @@ func (e *Election) Observe(ctx context.Context) iter.Seq2[Leader, error] {
 			}
 			err = e.c.call(ctx, func(ctx context.Context) error {
 				if !w.Sleep(ctx) {
-					return context.Cause(ctx)
+					return object.Ended(ctx)
 				}
 				return nil
 			})

@@ -2,6 +2,7 @@ package gcsync
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"strings"
@@ -54,7 +55,11 @@ type Claim struct {
 //
 // Those who wait for what is kept in a single object, a once, an every or an election, leave no trace and are not told.
 func (c *Client) Inspect(ctx context.Context, name string) (*State, error) {
-	row, err := c.queue.Inspect(ctx, name)
+	var row *queue.Row
+	err := c.call(ctx, func(ctx context.Context) (err error) {
+		row, err = c.queue.Inspect(ctx, name)
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("gcsync: inspect %q: %w", name, err)
 	}
@@ -65,7 +70,11 @@ func (c *Client) Inspect(ctx context.Context, name string) (*State, error) {
 // prefix, a request each thousand, and changes nothing in the bucket. An error ends the sequence.
 func (c *Client) List(ctx context.Context, prefix string) iter.Seq2[*State, error] {
 	return func(yield func(*State, error) bool) {
-		rows, err := c.queue.Rows(ctx, prefix)
+		var rows []*queue.Row
+		err := c.call(ctx, func(ctx context.Context) (err error) {
+			rows, err = c.queue.Rows(ctx, prefix)
+			return err
+		})
 		if err != nil {
 			yield(nil, fmt.Errorf("gcsync: list %q: %w", prefix, err))
 			return
@@ -92,7 +101,22 @@ func (c *Client) List(ctx context.Context, prefix string) iter.Seq2[*State, erro
 // It is for a holder that is known to be dead, whose lease is long. A live one learns that it has lost the name only
 // when it next renews, within a third of its TTL, and until then two believe that they hold it.
 func (c *Client) Break(ctx context.Context, name string, token int64) error {
-	if err := c.queue.Evict(ctx, name, token); err != nil {
+	err := c.call(ctx, func(ctx context.Context) error {
+		err := c.queue.Evict(ctx, name, token)
+		if !errors.Is(err, ErrStale) {
+			return err
+		}
+		path, err := queue.NewPath(c.prefix, name)
+		if err != nil {
+			return err
+		}
+		broken, err := c.terms.Break(ctx, string(path)+"/run", token)
+		if err == nil && !broken {
+			err = ErrStale
+		}
+		return err
+	})
+	if err != nil {
 		return fmt.Errorf("gcsync: break %q: %w", name, err)
 	}
 	return nil
@@ -105,7 +129,10 @@ func (c *Client) Break(ctx context.Context, name string, token int64) error {
 // One empty object stays of each name for as long as the bucket is in use: it tells which numbers were used, and to
 // delete it is safe only with every client stopped.
 func (c *Client) Tidy(ctx context.Context, name string, unused time.Duration) (removed int, err error) {
-	removed, err = c.queue.Tidy(ctx, name, unused)
+	err = c.call(ctx, func(ctx context.Context) (err error) {
+		removed, err = c.queue.Tidy(ctx, name, unused)
+		return err
+	})
 	if err != nil {
 		return removed, fmt.Errorf("gcsync: tidy %q: %w", name, err)
 	}

@@ -815,6 +815,7 @@ func TestLogs(t *testing.T) {
 		b.unlock(z.Mutex("m"))
 		host, _ := os.Hostname()
 		same(b.T, "log", log.String(), `
+			level=WARN msg="gcsync: the service does not answer, and requests are repeated" bucket=`+bucket+` operation=patch for=# error=~
 			level=WARN msg="gcsync: lost" queue=gs://`+bucket+`/gcsync/m token=# "held for"=# error=~ ticket=2
 			level=WARN msg="gcsync: claim expired" queue=gs://`+bucket+`/gcsync/m "previous owner"=y "previous host"=`+host+` "silent for"=# lease=10s ticket=2`)
 	})

@@ -69,7 +69,7 @@ func (o *Once) Done(ctx context.Context) (bool, error) {
 	if known != nil {
 		return true, nil
 	}
-	err = o.c.call(ctx, func(ctx context.Context) error {
+	err = o.c.ask(ctx, func(ctx context.Context) error {
 		run, err := o.c.get(ctx, r.object())
 		if err == nil {
 			err = r.check(run)
@@ -105,7 +105,7 @@ func (o *Once) Reset(ctx context.Context) error {
 	t := o.c.onces.enter(r.path)
 	defer t.leave()
 	defer t.forget()
-	return r.failed("reset", o.c.call(ctx, r.reset))
+	return r.failed("reset", o.c.ask(ctx, r.reset))
 }
 
 // OnceValue returns a function that runs f unless it was run before, by anybody, and returns what it returned, to every

@@ -2,7 +2,6 @@ package gcsync
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"sync"
@@ -139,15 +138,14 @@ func (c *Client) call(ctx context.Context, f func(ctx context.Context) error) er
 	if c.waiting.Err() == nil {
 		c.tasks.Do(func(context.Context) { err = f(ctx) })
 	}
-	return because(ctx, err)
+	return c.store.Because(ctx, err)
 }
 
-// because adds to an error what ended ctx, if that has ended: the last that the service said may have been something else.
-func because(ctx context.Context, err error) error {
-	if cause := context.Cause(ctx); err != nil && cause != nil && !errors.Is(err, cause) {
-		return fmt.Errorf("%w (%w)", cause, err)
-	}
-	return err
+// ask is call for what waits for nobody but the service, and so ends by itself if that does not answer.
+func (c *Client) ask(ctx context.Context, f func(ctx context.Context) error) error {
+	ctx, cancel := object.Bound(ctx)
+	defer cancel()
+	return c.call(ctx, f)
 }
 
 // finish runs f like call, but f may go on for a while after ctx has ended and while the client closes: it is what
@@ -163,7 +161,7 @@ func (c *Client) finish(ctx context.Context, while time.Duration, f func(ctx con
 	})()
 	err := ErrClosed
 	c.tasks.Do(func(context.Context) { err = f(ctx) })
-	return because(ctx, err)
+	return c.store.Because(ctx, err)
 }
 
 // farewell is for how long what remains to be done may go on after the caller has left.

@@ -3,6 +3,8 @@ package gcsync
 import (
 	"context"
 	"sync"
+
+	"github.com/gcsync/gcsync/internal/object"
 )
 
 // turns lets one goroutine of the process at a time deal with a name, so that a hundred cost the requests of one, and
@@ -74,7 +76,7 @@ func (t *turn[T]) take(ctx context.Context) error {
 	case <-t.next:
 		return nil
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return object.Ended(ctx)
 	}
 }
 

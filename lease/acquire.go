@@ -44,6 +44,11 @@ func acquire(ctx context.Context, bucket *storage.BucketHandle, name string, opt
 	if err != nil {
 		return nil, err
 	}
+	if !wait {
+		var cancel context.CancelFunc
+		ctx, cancel = object.Bound(ctx)
+		defer cancel()
+	}
 	return l.seek(ctx, wait)
 }
 
@@ -54,9 +59,7 @@ func (l *lock) seek(ctx context.Context, wait bool) (*Held, error) {
 	if err == nil {
 		return h, nil
 	}
-	if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
-		err = fmt.Errorf("%w (%w)", cause, err)
-	}
+	err = l.store.Because(ctx, err)
 	if held := new(*HeldError); !s.free() && !errors.As(err, held) {
 		err = fmt.Errorf("%w: %w", &HeldError{l.state(&s)}, err)
 	}
@@ -84,7 +87,7 @@ func (l *lock) acquire(ctx context.Context, s *sighting, wait bool) (*Held, erro
 					return nil, &HeldError{l.state(s)}
 				}
 				if !object.Sleep(ctx, s.gap(l.now())) {
-					return nil, context.Cause(ctx)
+					return nil, object.Ended(ctx)
 				}
 				contest = l.backoff()
 				continue
@@ -95,7 +98,7 @@ func (l *lock) acquire(ctx context.Context, s *sighting, wait bool) (*Held, erro
 			return h, err
 		}
 		if !object.Pause(ctx, contest) {
-			return nil, errors.Join(context.Cause(ctx), errContested)
+			return nil, errors.Join(object.Ended(ctx), errContested)
 		}
 		s.looks = 0 // what is there now is not one write ahead
 	}

@@ -55,6 +55,9 @@ func newLock(bucket *storage.BucketHandle, name string, opts *Options) (*lock, e
 	if bucket == nil {
 		return nil, errors.New("lease: no bucket")
 	}
+	if err := object.CheckBucket(bucket.BucketName()); err != nil {
+		return nil, fmt.Errorf("lease: %w", err)
+	}
 	var o Options
 	if opts != nil {
 		o = *opts
@@ -76,7 +79,7 @@ func newLock(bucket *storage.BucketHandle, name string, opts *Options) (*lock, e
 		o.Logger = slog.Default()
 	}
 	return &lock{
-		store:   object.NewStore(bucket, RequestTimeout(o.TTL), o.clock),
+		store:   object.NewStore(bucket, RequestTimeout(o.TTL), o.clock).Observed(nil, o.Logger),
 		bucket:  bucket.BucketName(),
 		name:    name,
 		owner:   o.Owner,

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"cloud.google.com/go/storage"
+
+	"github.com/gcsync/gcsync/internal/object"
 )
 
 // State is what the object of a lease tells, for people: who has it, since when it was last heard of, how much longer it
@@ -37,10 +39,12 @@ func Read(ctx context.Context, bucket *storage.BucketHandle, name string) (State
 	if err != nil {
 		return State{}, err
 	}
+	ctx, cancel := object.Bound(ctx)
+	defer cancel()
 	w := Watch{lock: l}
 	st, _, err := w.Look(ctx)
 	if err != nil {
-		return State{}, fmt.Errorf("lease: read: %w", err)
+		return State{}, fmt.Errorf("lease: read: %w", l.store.Because(ctx, err))
 	}
 	return st, nil
 }

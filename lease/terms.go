@@ -2,6 +2,7 @@ package lease
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"time"
@@ -65,6 +66,36 @@ func (t Terms) Acquire(ctx context.Context, name string, b Bid) (*Held, object.O
 // as it was last seen, the zero Object if it is not there or not known; without an error, that was after the release.
 func (Terms) Release(ctx context.Context, h *Held, cause error, marks map[string]string) (object.Object, error) {
 	return h.leave(ctx, cause, marks)
+}
+
+// Break takes the object name away from the holder that has the token, and from nobody else, and reports whether it did. The
+// holder learns of it when it next renews.
+func (t Terms) Break(ctx context.Context, name string, token int64) (broken bool, err error) {
+	l := t.lock(name)
+	sig := signature{owner: l.owner, grant: object.NewNonce(), write: object.NewNonce()}
+	err = l.store.Ask(ctx, l.backoff(), func() error {
+		o, err := l.store.Get(ctx, name)
+		switch {
+		case object.OutcomeOf(err) == object.Missing:
+			return nil
+		case err != nil:
+			return err
+		case writeOf(o.Metadata) == sig.write: // by an attempt without an answer
+			broken = true
+			return nil
+		case lengthOf(o.Metadata) == 0 || tokenOf(o) != token:
+			return nil
+		}
+		_, err = l.store.Patch(ctx, name, o.Version, map[string]string{keyExpires: "0", keyOwner: sig.String()})
+		switch object.OutcomeOf(err) {
+		case object.Applied:
+			broken = true
+		case object.Refused: // renewed meanwhile, or the echo of our own success
+			return fmt.Errorf("changed while it was looked at: %w", errContested)
+		}
+		return err
+	})
+	return broken, err
 }
 
 // Watch looks at the object name without wanting it.

@@ -9,6 +9,7 @@ package object
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -66,12 +67,13 @@ type Store struct {
 	tally    *counters            // of this store alone; nil: nobody asks
 	tell     *telemetry.Telemetry // nil: nobody listens
 	throttle *throttle            // nil: nobody reads
+	reach    *reach
 }
 
 // NewStore returns a store whose attempts each take no longer than timeout. The handle is used as it is: never
 // changed, never closed.
 func NewStore(bucket *storage.BucketHandle, timeout time.Duration, c clock.Clock) *Store {
-	return &Store{bucket: bucket, timeout: timeout, clock: c, usage: new(counters)}
+	return &Store{bucket: bucket, timeout: timeout, clock: c, usage: new(counters), reach: new(reach)}
 }
 
 // WithTimeout returns the same store with another bound on each attempt. The two count requests together.
@@ -219,32 +221,39 @@ type answered struct{ Sent, Received clock.Instant }
 // none to the request.
 func (s *Store) attempt(ctx context.Context, r *Request, do func(context.Context) (mismatch string, err error)) (answered, error) {
 	r.Bucket = s.bucket.BucketName()
-	sent := s.clock.Now()
-	fail := func(outcome Outcome, advice string, err error) (answered, error) {
-		return answered{}, &Error{Op: r.Op, Bucket: r.Bucket, Name: r.Name, Outcome: outcome, Advice: advice, Err: err, Sent: sent, Date: dateOf(err)}
+	sent, left := s.clock.Now(), time.Now()
+	failure := func(outcome Outcome, advice string, err error) *Error {
+		return &Error{Op: r.Op, Bucket: r.Bucket, Name: r.Name, Outcome: outcome, Advice: advice, Err: err, Sent: sent, Date: dateOf(err)}
 	}
 	if err := CheckName(r.Name); err != nil && r.Op != opList {
-		return fail(Denied, err.Error(), nil)
+		return answered{}, failure(Denied, err.Error(), nil)
 	}
 	if ctx.Err() != nil {
-		return fail(Busy, "not sent", context.Cause(ctx))
+		return answered{}, failure(Busy, "not sent", Ended(ctx))
 	}
 	bounded, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	mismatch, err := do(bounded)
 	received := s.clock.Now()
 	outcome, advice := r.Judge(mismatch, err)
-	s.count(r.Op, r.Name, outcome, err)
-	switch {
-	case outcome == Applied:
+	if outcome == Applied {
+		s.judge(r, nil, left)
+		s.count(r.Op, r.Name, Applied, nil)
 		return answered{sent, received}, nil
+	}
+	e := failure(outcome, advice, err)
+	switch {
 	case err == nil:
 	case ctx.Err() != nil:
-		err = fmt.Errorf("%w (%w)", context.Cause(ctx), err)
+		e.Err = fmt.Errorf("%w (%w)", Ended(ctx), err)
 	case bounded.Err() != nil:
-		advice = fmt.Sprintf("no answer within %v", s.timeout)
+		e.Advice = fmt.Sprintf("no answer within %v", s.timeout)
 	}
-	return fail(outcome, advice, err)
+	if outcome != Indeterminate || ctx.Err() == nil || time.Since(left) >= troubling { // else it was cut off too soon to tell
+		s.judge(r, e, left)
+	}
+	s.count(r.Op, r.Name, e.Outcome, err)
+	return answered{}, e
 }
 
 // handle returns a handle of our own for name, with the client's retries off. Each object gets a fresh copy of the
@@ -265,6 +274,19 @@ func fromAttrs(a *storage.ObjectAttrs) Object {
 		Created:  a.Created,
 		Updated:  a.Updated,
 	}
+}
+
+// CheckBucket reports why nothing can be in a bucket of that name, or nil.
+func CheckBucket(name string) error {
+	switch bare, url := strings.CutPrefix(name, "gs://"); {
+	case name == "":
+		return errors.New("the bucket has no name")
+	case url:
+		return fmt.Errorf("%q is a URL: the bucket is called %q", name, strings.TrimSuffix(bare, "/"))
+	case strings.ContainsAny(name, "/ "):
+		return fmt.Errorf("%q is not the name of a bucket", name)
+	}
+	return nil
 }
 
 // MaxName is the longest object name that the service takes, in bytes of UTF-8 [Object names].

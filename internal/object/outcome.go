@@ -95,6 +95,9 @@ func (r *Request) Classify(err error) (Outcome, string) {
 	if errors.As(err, &g) {
 		return r.classifyHTTP(g)
 	}
+	if tokenless(err) {
+		return Denied, adviceToken
+	}
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return Indeterminate, ""
 	}
@@ -202,15 +205,20 @@ func dateOf(err error) time.Time {
 
 const (
 	adviceBucket      = "bucket not found: create it, or correct its name"
+	adviceToken       = "no token to authenticate with: check the credentials of the storage client, or the service account of this machine"
 	adviceCredentials = "not authenticated: check the credentials of the storage client"
 	adviceRetention   = "a retention policy or hold forbids it: use a bucket without one"
 )
 
 func advicePermission(op string) string {
-	return "permission denied: the caller needs storage.objects." + map[string]string{
+	return permission + map[string]string{
 		opCreate: "create", opGet: "get", opPatch: "update", opDelete: "delete", opList: "list",
 	}[op] + " on the bucket (role roles/storage.objectUser has all that gcsync needs)"
 }
+
+const permission = "permission denied: the caller needs storage.objects."
+
+func isPermission(advice string) bool { return strings.HasPrefix(advice, permission) }
 
 // isBucketMissing recognises the sentence for a missing bucket, of the service and of Google's emulator. The storage
 // client reports a read, a patch or a delete in a missing bucket as a missing object, and only this sentence tells them

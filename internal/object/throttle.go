@@ -9,10 +9,11 @@ import (
 	"github.com/gcsync/gcsync/internal/telemetry"
 )
 
-// Observed returns the same store that tells of its requests, and the logger when the service has had too many.
+// Observed returns the same store that tells of its requests, and the logger when the service has had too many, or does not
+// answer.
 func (s *Store) Observed(tell *telemetry.Telemetry, logger *slog.Logger) *Store {
 	t := *s
-	t.tell, t.throttle = tell, &throttle{logger: logger}
+	t.tell, t.throttle, t.reach = tell, &throttle{logger: logger}, &reach{logger: logger}
 	return &t
 }
 

@@ -127,7 +127,7 @@ func (tn *tenure) admit(ctx context.Context, d demand, wait bool) (p *permit, er
 	tn.giveUp(own)
 	switch {
 	case ctx.Err() != nil:
-		return nil, context.Cause(ctx)
+		return nil, object.Ended(ctx)
 	case lost:
 		return nil, errAgain
 	}

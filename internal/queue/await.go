@@ -119,7 +119,7 @@ func (w *wait) approach(ctx context.Context) error {
 		}
 	}
 	if !object.Sleep(ctx, w.pause()) {
-		return context.Cause(ctx)
+		return object.Ended(ctx)
 	}
 	return nil
 }
@@ -136,7 +136,7 @@ func (w *wait) next(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return object.Ended(ctx)
 		case <-timer.C:
 			if inFlight < hedges && w.l.cfg.Tasks.Go(func(ctx context.Context) {
 				o, err := w.l.get(ctx, n)
@@ -262,6 +262,7 @@ func (w *wait) advance(n int64, now clock.Instant) {
 	t := w.t
 	t.head, t.proven = n, true
 	w.seen, w.guess = nil, clock.Instant{}
+	w.l.advanced(t.n - 1 - n)
 	if places, d := n-w.movedTo, now.Since(w.moved); places > 0 && d > 0 {
 		w.l.learn(d / time.Duration(places))
 		w.moved, w.movedTo = now, n

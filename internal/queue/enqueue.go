@@ -64,7 +64,7 @@ func (l *line) enqueue(ctx context.Context, only bool) (*ticket, error) {
 		}
 		if t == nil {
 			if !object.Sleep(ctx, l.jitter(round)) {
-				return nil, context.Cause(ctx)
+				return nil, object.Ended(ctx)
 			}
 			continue
 		}
@@ -126,7 +126,7 @@ func (l *line) create(ctx context.Context, end *tail, backoff object.Backoff) (*
 	case object.Busy:
 		l.setTried(try)
 		if !object.Pause(ctx, backoff) { // to look again is charged for, and would be no use so soon
-			return nil, context.Cause(ctx)
+			return nil, object.Ended(ctx)
 		}
 		fallthrough
 	case object.Refused:

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gcsync/gcsync/internal/object"
 	"github.com/gcsync/gcsync/internal/telemetry"
 	"github.com/gcsync/gcsync/lease"
 	"github.com/gcsync/gcsync/tracing"
@@ -24,7 +25,7 @@ type Gate struct {
 	mu      sync.Mutex
 	closed  error
 	waiters list.List // of *waiter
-	queuing bool      // a goroutine of the client is getting a ticket to the head, or trying to
+	pursuit pursuit   // a goroutine of the client is getting a ticket to the head, or trying to
 	tenure  *tenure   // what this process holds, if it does
 	holder  *Hold     // whose turn it is; a lost one keeps its place here until it is released
 	linger  *time.Timer
@@ -60,7 +61,7 @@ func (h *Hold) Context(parent context.Context) (context.Context, context.CancelF
 // acquire is Queue.Acquire.
 func (g *Gate) acquire(ctx context.Context, left func(), call *telemetry.Call) (*Hold, error) {
 	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
+		return nil, object.Ended(ctx)
 	}
 	g.mu.Lock()
 	if g.closed != nil {
@@ -69,13 +70,13 @@ func (g *Gate) acquire(ctx context.Context, left func(), call *telemetry.Call) (
 	}
 	w := &waiter{left: left, call: call, ahead: g.crowd(), ready: make(chan struct{})}
 	place := g.waiters.PushBack(w)
-	if ctx.Done() == nil && g.waiters.Len() == 1 && g.tenure == nil && !g.queuing && g.holder == nil {
+	if ctx.Done() == nil && g.waiters.Len() == 1 && g.tenure == nil && !g.pursuit.under && g.holder == nil {
 		// We cannot leave before the ticket is the head, so we may as well see to it ourselves.
-		g.queuing = true
+		g.pursuit.begin()
 		g.mu.Unlock()
 		if !g.l.cfg.Tasks.Do(func(context.Context) { g.seek(nil, call) }) {
 			g.mu.Lock()
-			g.queuing = false
+			g.pursuit.end()
 			g.fail(g.closed)
 			g.mu.Unlock()
 		}
@@ -108,12 +109,12 @@ func (g *Gate) acquire(ctx context.Context, left func(), call *telemetry.Call) (
 	default:
 		g.waiters.Remove(place)
 		g.explain(call, w.ahead)
-		if g.queuing && g.waiters.Len() == 0 {
+		if g.pursuit.under && g.waiters.Len() == 0 {
 			g.l.event(Orphaned, none)
 			g.l.testify()
 		}
 	}
-	return nil, context.Cause(ctx)
+	return nil, g.waited(object.Ended(ctx), w.ahead)
 }
 
 // proceed gets things going: grants the next turn, or sends for a ticket. g.mu is held. It is called whenever
@@ -121,7 +122,7 @@ func (g *Gate) acquire(ctx context.Context, left func(), call *telemetry.Call) (
 func (g *Gate) proceed() {
 	for g.holder == nil && g.waiters.Len() > 0 {
 		if g.tenure == nil {
-			if !g.queuing {
+			if !g.pursuit.under {
 				g.queue(nil)
 			}
 			return
@@ -161,13 +162,13 @@ func (g *Gate) begin(granted *lease.Lease, left func(), call *telemetry.Call, ah
 
 // queue gets a ticket to the head, in the background. g.mu is held.
 func (g *Gate) queue(t *ticket) {
-	g.queuing = true
+	g.pursuit.begin()
 	var call *telemetry.Call
 	if first := g.waiters.Front(); first != nil {
 		call = first.Value.(*waiter).call
 	}
 	if !g.l.cfg.Tasks.Go(func(context.Context) { g.seek(t, call) }) {
-		g.queuing = false
+		g.pursuit.end()
 		g.fail(g.closed)
 	}
 }
@@ -178,7 +179,7 @@ func (g *Gate) seek(t *ticket, call *telemetry.Call) {
 	tn, err := g.l.take(call.Under(g.l.cfg.Waiting), t)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.queuing = false
+	g.pursuit.end()
 	if err != nil {
 		g.fail(err)
 		return
@@ -199,14 +200,19 @@ func (g *Gate) install(tn *tenure) {
 // try is Queue.Try.
 func (g *Gate) try(ctx context.Context, left func(), call *telemetry.Call) (*Hold, error) {
 	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
+		return nil, object.Ended(ctx)
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	for g.closed == nil && g.waiters.Len() == 0 && g.pursuit.unclear() {
+		if g.pursuit.hear(ctx, &g.mu); ctx.Err() != nil {
+			return nil, object.Ended(ctx)
+		}
+	}
 	switch {
 	case g.closed != nil:
 		return nil, g.closed
-	case g.holder != nil || g.queuing || g.waiters.Len() > 0:
+	case g.holder != nil || g.pursuit.under || g.waiters.Len() > 0:
 		return nil, nil
 	case g.tenure != nil: // lingering
 		g.stopLinger()
@@ -220,14 +226,16 @@ func (g *Gate) try(ctx context.Context, left func(), call *telemetry.Call) (*Hol
 	var failed error
 	gone := false // the caller, before it was answered
 	done := make(chan struct{})
-	g.queuing = true
+	attempt, giveUp := context.WithCancel(call.Under(g.l.cfg.Waiting))
+	defer giveUp()
+	g.pursuit.begin()
 	if !g.l.cfg.Tasks.Go(func(context.Context) {
 		g.l.begins(call)
-		tn, behind, err := g.l.try(call.Under(g.l.cfg.Waiting))
+		tn, behind, err := g.l.try(attempt)
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		defer close(done)
-		g.queuing = false
+		g.pursuit.end()
 		failed = err
 		switch {
 		case behind != nil:
@@ -243,12 +251,12 @@ func (g *Gate) try(ctx context.Context, left func(), call *telemetry.Call) (*Hol
 				g.giveUp(lease.ErrReleased)
 			}
 		}
-		if got == nil && failed == nil {
+		if got == nil && g.closed != nil {
 			failed = g.closed
 		}
 		g.proceed()
 	}) {
-		g.queuing = false
+		g.pursuit.end()
 		return nil, g.closed
 	}
 	g.mu.Unlock()
@@ -262,7 +270,7 @@ func (g *Gate) try(ctx context.Context, left func(), call *telemetry.Call) (*Hol
 		return got, failed
 	default:
 		gone = true
-		return nil, context.Cause(ctx)
+		return nil, object.Ended(ctx)
 	}
 }
 
@@ -295,5 +303,5 @@ func (g *Gate) shut(cause error) {
 func (g *Gate) idle() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.waiters.Len() == 0 && !g.queuing && g.tenure == nil && g.holder == nil && !g.l.suspicious()
+	return g.waiters.Len() == 0 && !g.pursuit.under && g.tenure == nil && g.holder == nil && !g.l.suspicious()
 }

@@ -106,36 +106,39 @@ func (q *Queue) Rows(ctx context.Context, prefix string) ([]*Row, error) {
 
 // listing lists until there is an answer.
 func (q *Queue) listing(ctx context.Context, prefix string) ([]object.Object, error) {
-	for backoff := q.cfg.Backoff(); ; {
-		all, _, err := q.cfg.Store.List(ctx, prefix)
-		if err == nil || !retryable(err) || !object.Pause(ctx, backoff) {
-			return all, err
+	var all []object.Object
+	err := q.cfg.Store.Ask(ctx, q.cfg.Backoff(), func() (err error) {
+		all, _, err = q.cfg.Store.List(ctx, prefix)
+		if err == nil && len(all) == 0 { // as good as any empty answer: is it the service that answers?
+			if _, err = q.cfg.Store.Get(ctx, prefix+"0"); object.OutcomeOf(err) == object.Missing {
+				err = nil
+			}
 		}
-	}
+		return err
+	})
+	return all, err
 }
 
 // present returns the time by the service's clock, for people, as the refusal of a read tells it for nothing; over gRPC,
 // where it does not, or if there is nothing to read, this machine's.
-func (q *Queue) present(ctx context.Context, objects []object.Object) (time.Time, error) {
-	if len(objects) > 0 {
-		last := objects[len(objects)-1]
-		for backoff := q.cfg.Backoff(); ; {
-			_, err := q.cfg.Store.GetIf(ctx, last.Name, object.Version{Gen: last.Gen, Meta: last.Meta + 1<<32})
-			var refused *object.Error
-			switch outcome := object.OutcomeOf(err); {
-			case outcome == object.Refused && errors.As(err, &refused) && !refused.Date.IsZero():
-				return refused.Date, nil
-			case outcome == object.Denied:
-				return time.Time{}, err
-			case outcome != object.Busy && outcome != object.Indeterminate:
-				return q.cfg.Store.Clock().Now().Wall(), nil
-			}
-			if !object.Pause(ctx, backoff) {
-				return time.Time{}, err
-			}
-		}
+func (q *Queue) present(ctx context.Context, objects []object.Object) (at time.Time, err error) {
+	at = q.cfg.Store.Clock().Now().Wall()
+	if len(objects) == 0 {
+		return at, nil
 	}
-	return q.cfg.Store.Clock().Now().Wall(), nil
+	last := objects[len(objects)-1]
+	err = q.cfg.Store.Ask(ctx, q.cfg.Backoff(), func() error {
+		_, err := q.cfg.Store.GetIf(ctx, last.Name, object.Version{Gen: last.Gen, Meta: last.Meta + 1<<32})
+		var refused *object.Error
+		switch outcome := object.OutcomeOf(err); {
+		case outcome == object.Refused && errors.As(err, &refused) && !refused.Date.IsZero():
+			at = refused.Date
+		case outcome == object.Denied, outcome == object.Busy, outcome == object.Indeterminate:
+			return err
+		}
+		return nil
+	})
+	return at, err
 }
 
 // folder is all that was listed of one name.
@@ -273,16 +276,21 @@ func (q *Queue) Evict(ctx context.Context, name string, token int64) error {
 	}
 	l := &line{cfg: &q.cfg, store: q.cfg.Store, path: path, kind: row.Kind}
 	kept, baton := row.Holders[i].kept, row.Holders[i].baton
-	for backoff := q.cfg.Backoff(); baton != nil; {
-		gone, err := l.isGone(ctx, baton.n-1, baton.prev) // tickets are deleted in order, whatever the listing said
-		switch {
-		case gone:
-			baton = nil
-		case err == nil:
-			return ErrStale
-		case !retryable(err) || !object.Pause(ctx, backoff):
+	if baton != nil {
+		var gone bool
+		err := q.cfg.Store.Ask(ctx, q.cfg.Backoff(), func() (err error) {
+			gone, err = l.isGone(ctx, baton.n-1, baton.prev) // tickets are deleted in order, whatever the listing said
 			return err
+		})
+		if err != nil || !gone {
+			return cmp.Or(err, ErrStale)
 		}
 	}
-	return l.removeAll(ctx, kept.Name, object.Version{Gen: kept.Gen})
+	return q.cfg.Store.Ask(ctx, q.cfg.Backoff(), func() error {
+		gone, err := l.remove(ctx, kept.Name, object.Version{Gen: kept.Gen})
+		if gone {
+			return nil
+		}
+		return err
+	})
 }

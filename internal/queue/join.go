@@ -19,7 +19,7 @@ const joinTime = 100 * time.Millisecond
 // join shares the latest permit of this process if that is open; otherwise it returns nil.
 func (p *Pool) join(ctx context.Context, left func(), call *telemetry.Call) (*Share, error) {
 	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
+		return nil, object.Ended(ctx)
 	}
 	arrived := p.l.now()
 	p.mu.Lock()
@@ -49,7 +49,7 @@ func (p *Pool) join(ctx context.Context, left func(), call *telemetry.Call) (*Sh
 		}
 		p.mu.Lock()
 		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
+			return nil, object.Ended(ctx)
 		}
 	}
 }

@@ -47,6 +47,8 @@ type line struct {
 	resize   int64     // the limit that our next ticket brings; 0: that of the one before it
 	registry *registry // those who are in without a baton; nil: the kind has no such
 
+	behind func() // told that a ticket of ours has somebody before it; may be nil
+
 	mu       sync.Mutex
 	memory   memory        // of our last ticket
 	tried    *attempt      // a create whose fate we do not know yet

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/gcsync/gcsync/internal/object"
 	"github.com/gcsync/gcsync/internal/telemetry"
 	"github.com/gcsync/gcsync/lease"
 	"github.com/gcsync/gcsync/tracing"
@@ -21,7 +22,7 @@ type Pool struct {
 	mu      sync.Mutex
 	closed  error
 	waiters list.List          // of *applicant
-	seeking bool               // a ticket is under way
+	pursuit pursuit            // a ticket is under way
 	wanted  demand             // what for
 	giveUp  context.CancelFunc // ends it; nil: it is for somebody who does not wait here
 	permits []*permit          // that are not given back, the latest last
@@ -95,13 +96,21 @@ func (p *Pool) acquire(ctx context.Context, d demand, left func(), call *telemet
 	default:
 		p.waiters.Remove(place)
 		p.explain(call, false, a.ahead)
-		if p.seeking && p.giveUp != nil && p.first() != p.wanted {
+		if p.pursuit.under && p.giveUp != nil && p.first() != p.wanted {
 			p.l.event(Orphaned, none)
 			p.l.testify()
 			p.giveUp()
 		}
+		if len(p.permits) == 0 {
+			e := p.l.waited(object.Ended(ctx))
+			e.Ahead += int64(a.ahead)
+			return nil, e
+		}
+		e := &WaitError{Cause: object.Ended(ctx), Trouble: p.l.store.Trouble(), Ahead: int64(a.ahead)}
+		e.Holder, e.Host = p.l.cfg.Owner, p.l.cfg.Host
+		return nil, e
 	}
-	return nil, context.Cause(ctx)
+	return nil, object.Ended(ctx)
 }
 
 // first is what the first of the local queue wants. p.mu is held.
@@ -115,7 +124,7 @@ func (p *Pool) first() demand {
 // proceed sends for a ticket if somebody waits for one. p.mu is held. It is called whenever somebody has come, and when
 // the last ticket has done its work.
 func (p *Pool) proceed() {
-	if p.waiters.Len() == 0 || p.seeking || p.closed != nil {
+	if p.waiters.Len() == 0 || p.pursuit.under || p.closed != nil {
 		return
 	}
 	d, call := p.first(), p.waiters.Front().Value.(*applicant).call
@@ -141,11 +150,13 @@ func (p *Pool) proceed() {
 // are called with p.mu held. What nobody takes is released.
 func (p *Pool) seek(call *telemetry.Call, work func() (*permit, error), done func(*permit, error)) bool {
 	p.l.begins(call)
-	p.seeking = p.l.cfg.Tasks.Go(func(context.Context) {
+	p.pursuit.begin()
+	if !p.l.cfg.Tasks.Go(func(context.Context) {
 		got, err := work()
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		p.seeking, p.giveUp = false, nil
+		p.pursuit.end()
+		p.giveUp = nil
 		if got != nil {
 			p.permits = append(p.permits, got)
 		}
@@ -154,8 +165,11 @@ func (p *Pool) seek(call *telemetry.Call, work func() (*permit, error), done fun
 			p.drop(got).releaseLater()
 		}
 		p.proceed()
-	})
-	return p.seeking
+	}) {
+		p.pursuit.end()
+		return false
+	}
+	return true
 }
 
 // serve gives a permit to whoever it is for: the first here, or every reader. p.mu is held.
@@ -191,10 +205,15 @@ func (p *Pool) try(ctx context.Context, d demand, left func(), call *telemetry.C
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	for p.closed == nil && p.waiters.Len() == 0 && p.pursuit.unclear() {
+		if p.pursuit.hear(ctx, &p.mu); ctx.Err() != nil {
+			return nil, object.Ended(ctx)
+		}
+	}
 	switch {
 	case p.closed != nil:
 		return nil, p.closed
-	case p.seeking || p.waiters.Len() > 0:
+	case p.pursuit.under || p.waiters.Len() > 0:
 		return nil, nil
 	}
 	a := &applicant{demand: d, left: left, call: call, ready: make(chan struct{})}
@@ -210,7 +229,7 @@ func (p *Pool) try(ctx context.Context, d demand, left func(), call *telemetry.C
 		case got != nil:
 			p.serve(got)
 		default:
-			if a.err = err; err == nil {
+			if a.err = err; p.closed != nil {
 				a.err = p.closed
 			}
 		}
@@ -233,7 +252,7 @@ func (p *Pool) try(ctx context.Context, d demand, left func(), call *telemetry.C
 	if p.closed != nil {
 		return nil, p.closed
 	}
-	return nil, context.Cause(ctx)
+	return nil, object.Ended(ctx)
 }
 
 // Release gives the share back. In every case the caller does not hold it any more. The errors are those of
@@ -318,5 +337,5 @@ func (p *Pool) shut(cause error) {
 func (p *Pool) idle() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.waiters.Len() == 0 && !p.seeking && len(p.permits) == 0 && !p.l.suspicious()
+	return p.waiters.Len() == 0 && !p.pursuit.under && len(p.permits) == 0 && !p.l.suspicious()
 }

@@ -32,6 +32,7 @@ import (
 	"time"
 
 	"github.com/gcsync/gcsync/internal/clock"
+	"github.com/gcsync/gcsync/internal/object"
 	"github.com/gcsync/gcsync/internal/telemetry"
 )
 
@@ -76,8 +77,10 @@ func (q *Queue) Acquire(ctx context.Context, kind, name string) (*Hold, error) {
 }
 
 // Try takes the turn on the lock name if nobody has it, here or elsewhere; otherwise it returns nil. ctx bounds the
-// call: when it ends first, what was begun is undone in the background.
+// call, and so does [object.AnswerTime]: when it ends first, what was begun is undone in the background.
 func (q *Queue) Try(ctx context.Context, kind, name string) (*Hold, error) {
+	ctx, cancel := object.Bound(ctx)
+	defer cancel()
 	return watch(ctx, q, kind, name, func(call *telemetry.Call) (*Hold, error) {
 		return turn(q, kind, name, 0, func(p *place, left func()) (*Hold, error) { return p.gate.try(ctx, left, call) })
 	})
@@ -94,6 +97,8 @@ func (q *Queue) Enter(ctx context.Context, name string, slots, weight int64) (*S
 
 // TryEnter takes weight slots of the semaphore name if they are free and nobody waits; otherwise it returns nil.
 func (q *Queue) TryEnter(ctx context.Context, name string, slots, weight int64) (*Share, error) {
+	ctx, cancel := object.Bound(ctx)
+	defer cancel()
 	return watch(ctx, q, Semaphore, name, func(call *telemetry.Call) (*Share, error) {
 		return turn(q, Semaphore, name, slots, func(p *place, left func()) (*Share, error) {
 			return p.pool.try(ctx, demand{weight: weight}, left, call)
@@ -120,6 +125,8 @@ func (q *Queue) Read(ctx context.Context, name string) (*Share, error) {
 
 // TryRead takes the reading side of the lock name if that needs no waiting; otherwise it returns nil.
 func (q *Queue) TryRead(ctx context.Context, name string) (*Share, error) {
+	ctx, cancel := object.Bound(ctx)
+	defer cancel()
 	return watch(ctx, q, RWMutex, name, func(call *telemetry.Call) (*Share, error) {
 		return turn(q, RWMutex, name, 0, func(p *place, left func()) (*Share, error) {
 			return p.pool.try(ctx, demand{weight: 1}, left, call)
@@ -233,7 +240,7 @@ func (q *Queue) enter(kind, name string, slots int64) (*place, error) {
 	switch {
 	case q.closed != nil:
 		return nil, q.closed
-	case p == nil:
+	case p == nil, p.kind != kind && p.users == 0 && p.unused(): // or what is left of a call that came to nothing
 		path, err := NewPath(q.cfg.Prefix, name)
 		if err != nil {
 			return nil, err
@@ -264,9 +271,11 @@ func (q *Queue) place(kind, name string, path Path, size int64) *place {
 	if kind != Semaphore {
 		p.gate = &Gate{l: line()}
 		p.gate.l.writes = kind == RWMutex
+		p.gate.l.behind = func() { p.gate.mu.Lock(); p.gate.pursuit.found(); p.gate.mu.Unlock() }
 	}
 	if kind != Mutex {
 		p.pool = &Pool{l: line(), shared: kind == RWMutex}
+		p.pool.l.behind = func() { p.pool.mu.Lock(); p.pool.pursuit.found(); p.pool.mu.Unlock() }
 	}
 	return p
 }
@@ -295,7 +304,7 @@ func (q *Queue) prune(name string, p *place, after time.Duration) {
 		p.pruning = false
 		rest := 2*freshness - q.cfg.Store.Clock().Now().Since(p.idle)
 		switch {
-		case p.users > 0: // whoever leaves last comes here again
+		case p.users > 0, q.places[name] != p: // whoever leaves last comes here again; or it is of another kind by now
 		case rest > 0:
 			q.prune(name, p, rest)
 		case p.unused():

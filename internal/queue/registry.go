@@ -207,7 +207,7 @@ func (l *line) anchored(ctx context.Context) ([]object.Object, error) {
 			return nil, err
 		default:
 			if !object.Pause(ctx, backoff) {
-				return nil, context.Cause(ctx)
+				return nil, object.Ended(ctx)
 			}
 		}
 	}
@@ -289,12 +289,16 @@ func (r *registry) room(ctx context.Context, l *line, t *ticket, wait bool, fits
 			return err
 		}
 		l.crowded(nil)
+		for _, e := range r.entries {
+			l.blocked(e)
+			break
+		}
 		if !wait && round == 1 {
 			return errNoRoom
 		}
 		if wait && round > 0 && !object.Sleep(ctx, min(max(minGap, l.now().Since(moved)/10), maxGap, t.baton.claim/4)) {
 			r.testify(l)
-			return context.Cause(ctx)
+			return object.Ended(ctx)
 		}
 		before := len(r.entries)
 		var following sync.WaitGroup

@@ -21,6 +21,9 @@ import (
 func watch[T any](ctx context.Context, q *Queue, kind, name string, take func(*telemetry.Call) (*T, error)) (*T, error) {
 	call := q.cfg.Telemetry.Call(ctx, kind, name)
 	got, err := take(call)
+	if wait := new(WaitError); err != nil && !errors.As(err, &wait) {
+		err = q.cfg.Store.Because(ctx, err)
+	}
 	if call != nil {
 		call.End(q.outcome(ctx, got != nil, err), err)
 	}
@@ -47,16 +50,18 @@ func (q *Queue) outcome(ctx context.Context, got bool, err error) string {
 
 // story is how one ticket after another of ours comes to the head, for the call that they are drawn for.
 type story struct {
-	origin  trace.SpanContext // of that call
-	before  object.Usage      // when it began
-	drawn   int               // tickets
-	ticket  int64             // the last of them
-	ahead   int64             // tickets that were there before it, but for the idle tail
-	holder  *record           // the ticket of whoever is before us, if anybody is
-	renewed *record           // that one's baton, once it has renewed
-	dead    bool              // that one was removed by us
-	full    bool              // at the head there was no room
-	left    *entry            // who made some, last
+	origin   trace.SpanContext // of that call
+	before   object.Usage      // when it began
+	drawn    int               // tickets
+	ticket   int64             // the last of them
+	ahead    int64             // tickets that were there before it, but for the idle tail
+	distance int64             // those of them that were there when it last looked
+	blocker  *entry            // one of those who are in at the head, where there is no room
+	holder   *record           // the ticket of whoever is before us, if anybody is
+	renewed  *record           // that one's baton, once it has renewed
+	dead     bool              // that one was removed by us
+	full     bool              // at the head there was no room
+	left     *entry            // who made some, last
 }
 
 // begins starts a new story.
@@ -78,14 +83,32 @@ func (l *line) drew(t *ticket) {
 	l.mu.Lock()
 	s := &l.story
 	s.drawn++
-	s.ticket, s.ahead, s.holder, s.renewed, s.dead = t.n, t.n-1-t.head, nil, nil, false
+	s.ticket, s.ahead, s.holder, s.renewed, s.dead, s.blocker = t.n, t.n-1-t.head, nil, nil, false, nil
+	s.distance = s.ahead
 	if s.ahead > 0 {
 		s.holder = t.baton
 	}
 	l.mu.Unlock()
 	if t.n-1-t.head > 0 {
+		if l.behind != nil {
+			l.behind()
+		}
 		l.event(Queued, t.n, "behind", t.n-1-t.head, "owner before", t.baton.Metadata[keyOwner], "host before", t.baton.Metadata[keyHost])
 	}
+}
+
+// advanced notes how many are still before our ticket.
+func (l *line) advanced(distance int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.story.distance = max(0, distance)
+}
+
+// blocked notes one of those who are in at the head, where there is no room.
+func (l *line) blocked(by *entry) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.story.blocker = by
 }
 
 // crowded notes that there was no room at the head, and who made some.
@@ -155,7 +178,7 @@ func (g *Gate) explain(call *telemetry.Call, ahead int) {
 		return
 	}
 	var f telemetry.Facts
-	if g.queuing || g.tenure != nil && g.tenure.passes <= 1 {
+	if g.pursuit.under || g.tenure != nil && g.tenure.passes <= 1 {
 		f = g.l.facts()
 	} else {
 		f.Local = g.holder == nil

@@ -32,9 +32,7 @@ func (l *line) take(ctx context.Context, t *ticket) (*tenure, error) {
 		if t == nil {
 			var err error
 			if t, err = l.enqueue(ctx, false); err != nil {
-				if ctx.Err() != nil {
-					l.abandonTried()
-				}
+				l.abandonTried()
 				return nil, err
 			}
 		}
@@ -46,9 +44,7 @@ func (l *line) take(ctx context.Context, t *ticket) (*tenure, error) {
 			continue
 		}
 		if err != nil {
-			if ctx.Err() != nil {
-				l.abandon(t)
-			} else {
+			if !l.abandon(t) {
 				l.leave(t)
 			}
 			return nil, err
@@ -78,7 +74,7 @@ func (l *line) take(ctx context.Context, t *ticket) (*tenure, error) {
 func (l *line) try(ctx context.Context) (tn *tenure, behind *ticket, err error) {
 	for {
 		t, err := l.enqueue(ctx, true)
-		if err != nil && ctx.Err() != nil {
+		if err != nil {
 			l.abandonTried()
 		}
 		if t == nil || err != nil {
@@ -247,8 +243,8 @@ func (l *line) farewell() (context.Context, context.CancelFunc) {
 const farewellTime = 2 * time.Second
 
 // abandon marks a ticket that nobody will ever use, so that it costs those behind it no lease. The mark is obeyed once
-// the ticket is the head; until then it keeps its place and means nothing.
-func (l *line) abandon(t *ticket) {
+// the ticket is the head; until then it keeps its place and means nothing. It reports whether that is done.
+func (l *line) abandon(t *ticket) (done bool) {
 	ctx, cancel := l.farewell()
 	defer cancel()
 	v := t.baton.Version
@@ -258,20 +254,22 @@ func (l *line) abandon(t *ticket) {
 		switch object.OutcomeOf(err) {
 		case object.Applied:
 			l.event(GivenUp, t.n)
-			return
+			return true
 		case object.Refused: // the service touched it, or an attempt of ours was applied after all
 			o, err := l.get(ctx, t.n-1)
 			if err == nil && (o.Gen != v.Gen || o.Metadata[keyGone] != "") {
-				return
+				return true
 			}
 			if err == nil {
 				v = o.Version
 			}
-		case object.Missing, object.Denied:
-			return
+		case object.Missing:
+			return true
+		case object.Denied:
+			return false
 		}
 		if !object.Pause(ctx, backoff) {
-			return
+			return false
 		}
 	}
 }
