@@ -48,8 +48,8 @@ type Options struct {
 	// Backoff makes the pauses between retries. Default: [DefaultBackoff].
 	Backoff Backoff
 
-	// Logger is told of losses, of taking over from the dead, and that the service refuses requests because there are too
-	// many, at level Warn, and of each step of the protocol at level Debug. It is called with locks held, and must not
+	// Logger is told of losses, of taking over from the dead, and that the service does not answer, or refuses requests
+	// because there are too many, at level Warn, and of each step of the protocol at level Debug. It is called with locks held, and must not
 	// call the client. Default: [slog.Default].
 	Logger *slog.Logger
 

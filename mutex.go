@@ -31,8 +31,9 @@ func (c *Client) Mutex(name string) *Mutex { return &Mutex{c: c, name: name} }
 //
 // A nil error means that m is held, until Unlock or until the lease is lost ([Mutex.Lease] tells). An error means that
 // it is not, and that nothing is left to undo: a ticket already drawn is given to another goroutine of this client, or
-// released as soon as its turn comes. The error wraps the cause of ctx, [ErrClosed], a [*MismatchError], a
-// [*ForeignError], or what the service refused for good.
+// released as soon as its turn comes. The error is a [*WaitError] if ctx ended, which tells what Lock was waiting for; or it
+// wraps [ErrClosed], a [*MismatchError], a [*ForeignError], or what the service refused for good: a denial is taken for good
+// when it has lasted for some seconds, or when there was never another answer.
 func (m *Mutex) Lock(ctx context.Context) error {
 	_, err := m.acquire(ctx)
 	return err
@@ -47,8 +48,9 @@ func (m *Mutex) acquire(ctx context.Context) (*queue.Hold, error) {
 }
 
 // TryLock locks m if nobody holds it and nobody waits for it, and reports whether it did. It does not wait for others;
-// it makes a handful of requests, one after the other, within ctx. False with an error means that it could not tell;
-// nothing is held then.
+// it makes a handful of requests, one after the other, within ctx and ten seconds. False without an error means that
+// somebody was seen to hold m, or to wait for it. False with an error means that it could not tell; nothing is held then.
+// If the service did not answer, the error is [ErrNoAnswer].
 //
 // A holder that died is discovered here as well, but a caller that does not wait has not seen it be silent: it takes two
 // leases since it was last heard of, by the service's clock, and two calls of TryLock by anybody; or one lease and two

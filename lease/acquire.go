@@ -49,7 +49,11 @@ func acquire(ctx context.Context, bucket *storage.BucketHandle, name string, opt
 		ctx, cancel = object.Bound(ctx)
 		defer cancel()
 	}
-	return l.seek(ctx, wait)
+	h, err := l.seek(ctx, wait)
+	if err != nil {
+		return nil, fmt.Errorf("lease: %w", err)
+	}
+	return h, nil
 }
 
 // seek is take and look until one of them ends it, with errors that say what was seen.
@@ -63,7 +67,7 @@ func (l *lock) seek(ctx context.Context, wait bool) (*Held, error) {
 	if held := new(*HeldError); !s.free() && !errors.As(err, held) {
 		err = fmt.Errorf("%w: %w", &HeldError{l.state(&s)}, err)
 	}
-	return nil, fmt.Errorf("lease: %s not acquired: %w", l.url(), err)
+	return nil, fmt.Errorf("%s not acquired: %w", l.url(), err)
 }
 
 func (l *lock) acquire(ctx context.Context, s *sighting, wait bool) (*Held, error) {

@@ -33,8 +33,10 @@ type Held struct {
 //
 // Only the values of ctx are used: that it has ended does not keep a lease from being released.
 func (h *Held) Release(ctx context.Context) error {
-	_, err := h.leave(ctx, ErrReleased, nil)
-	return err
+	if _, err := h.leave(ctx, ErrReleased, nil); err != nil {
+		return fmt.Errorf("lease: release: %w", err)
+	}
+	return nil
 }
 
 func (h *Held) leave(ctx context.Context, cause error, marks map[string]string) (object.Object, error) {
@@ -46,15 +48,15 @@ func (h *Held) leave(ctx context.Context, cause error, marks map[string]string) 
 		_ = h.tasks.Close(enough) // a renewal under way was told to end
 	}
 	if was != nil {
-		return object.Object{}, fmt.Errorf("lease: release: %w", was)
+		return object.Object{}, was
 	}
 	freed := write{at: h.keeper.Record().Version, metadata: marks}.freed()
 	last, ours, err := l.free(ctx, freed, h.keeper.Wrote)
 	switch {
 	case err != nil:
-		return last, fmt.Errorf("lease: release %s: %w", l.url(), err)
+		return last, fmt.Errorf("%s: %w", l.url(), err)
 	case !ours:
-		return last, fmt.Errorf("lease: release: %s: %w: it was removed or taken by force while it was held", l.url(), ErrLost)
+		return last, fmt.Errorf("%s: %w: it was removed or taken by force while it was held", l.url(), ErrLost)
 	}
 	l.logger.DebugContext(ctx, "gcsync: lease released", "object", l.url(), "token", h.Token())
 	return last, nil

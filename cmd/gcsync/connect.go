@@ -23,6 +23,7 @@ type connection struct {
 	prefix      string
 	ttl, claim  time.Duration
 	owner       string
+	waits       bool // for others, so that it may take long
 
 	a       *app
 	target  target
@@ -113,11 +114,45 @@ func (c *connection) credential() (restore func()) {
 }
 
 func (c *connection) logger() *slog.Logger {
+	if !c.verbose && !c.waits {
+		return slog.New(slog.DiscardHandler) // it ends soon, and says why
+	}
 	if !c.verbose {
-		return slog.New(slog.DiscardHandler) // what matters is said by the command itself
+		return slog.New(outages{c.a}) // what else matters is said by the command itself
 	}
 	return slog.New(slog.NewTextHandler(c.a.stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
+
+// outages says in a line that the service does not answer, or does again, and nothing else.
+type outages struct{ a *app }
+
+// Enabled implements [slog.Handler].
+func (outages) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelWarn }
+
+// Handle implements [slog.Handler].
+func (o outages) Handle(_ context.Context, r slog.Record) error {
+	if !strings.HasPrefix(r.Message, "gcsync: the service ") {
+		return nil
+	}
+	text := r.Message
+	r.Attrs(func(a slog.Attr) bool {
+		switch a.Key {
+		case "for", "after":
+			text += " (" + a.Key + " " + a.Value.String() + ")"
+		case "error":
+			text += ": " + a.Value.String()
+		}
+		return true
+	})
+	o.a.say("%s", text)
+	return nil
+}
+
+// WithAttrs implements [slog.Handler]; gcsync's loggers have none.
+func (o outages) WithAttrs([]slog.Attr) slog.Handler { return o }
+
+// WithGroup implements [slog.Handler].
+func (o outages) WithGroup(string) slog.Handler { return o }
 
 // farewell bounds the last requests of the program: what they would release is freed by its lease in about that time.
 const farewell = 10 * time.Second

@@ -73,7 +73,9 @@ var needed = []string{
 
 // permissions reports false if the bucket is not there for us at all.
 func (d *doctor) permissions(ctx context.Context) bool {
-	has, err := d.bucket.IAM().TestPermissions(ctx, needed)
+	asking, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	has, err := d.bucket.IAM().TestPermissions(asking, needed)
 	if err != nil {
 		if errors.Is(err, storage.ErrBucketNotExist) || strings.Contains(err.Error(), "bucket does not exist") {
 			d.line("FAIL", "bucket", "%s is not there: create it (gcloud storage buckets create gs://%s --location=REGION "+

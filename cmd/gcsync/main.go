@@ -117,7 +117,7 @@ func (a *app) run(ctx context.Context, args []string) error {
 
 // say tells the caller something, in one line.
 func (a *app) say(format string, args ...any) {
-	text := oneLine(strings.TrimPrefix(fmt.Sprintf(format, args...), "gcsync: "))
+	text := oneLine(strings.ReplaceAll(strings.TrimPrefix(fmt.Sprintf(format, args...), "gcsync: "), ": gcsync: ", ": "))
 	fmt.Fprintf(a.stderr, "gcsync: %s\n", text)
 }
 

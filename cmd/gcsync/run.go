@@ -72,6 +72,7 @@ func (j *job) start(ctx context.Context, a *app, url string, argv []string) erro
 		}
 		return &failure{exitCannotRun, fmt.Errorf("cannot run %s: %w", argv[0], err)}
 	}
+	j.waits = !j.try
 	if err := j.open(ctx, a, t); err != nil {
 		return err
 	}
@@ -101,6 +102,9 @@ func (j *job) shortest() time.Duration {
 // errBusy says that it was not to be had in time, or at once.
 var errBusy = errors.New("held by others")
 
+// errLate says that -wait is over.
+var errLate = errors.New("gave up waiting")
+
 // interrupted says that a signal has ended the waiting.
 type interrupted struct{ os.Signal }
 
@@ -125,7 +129,7 @@ func (j *job) do(ctx context.Context, acquire func(ctx context.Context, f func(c
 		case s := <-j.signals:
 			cancel(interrupted{s})
 		case <-late:
-			cancel(errBusy)
+			cancel(errLate)
 		case <-waiting.Done():
 		}
 	})
@@ -178,29 +182,38 @@ func (j *job) verdict(err error) error {
 		return f
 	case errors.As(err, &stop):
 		return &failure{exitSignal + number(stop.Signal), fmt.Errorf("%v: interrupted while waiting", j.target)}
-	case errors.Is(err, errBusy):
-		return &failure{j.busyCode, j.busy()}
+	case errors.Is(err, gcsync.ErrNoAnswer):
+		return &failure{exitService, fmt.Errorf("%v was not to be had: %w", j.target, err)}
+	case errors.Is(err, errBusy), errors.Is(err, errLate):
+		return j.busy(err)
 	}
 	return err
 }
 
-// busy says what kept us out, if that can be learned at once.
-func (j *job) busy() error {
+// busy says what kept us out, as it is now, or as it was last seen. Only if that was somebody who holds it, or waits, it is
+// for the others to blame.
+func (j *job) busy(err error) error {
 	what := fmt.Sprintf("%v was not to be had", j.target)
 	if j.wait > 0 {
 		what += fmt.Sprintf(" within %v", j.wait)
 	}
+	var seen *gcsync.WaitError
+	var held *lease.HeldError
+	blame := j.try || errors.As(err, &held) || errors.As(err, &seen) && (seen.Holder != "" || seen.Ahead > 0)
 	if j.waiting == nil {
-		return errors.New(what)
+		return &failure{j.busyCode, errors.New(what)}
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
-	if why, err := j.waiting(ctx); err != nil {
-		return fmt.Errorf("%s, and the service does not answer: %w", what, err)
-	} else if why != "" {
-		return fmt.Errorf("%s: %s", what, why)
+	switch why, err := j.waiting(ctx); {
+	case why != "":
+		return &failure{j.busyCode, fmt.Errorf("%s: %s", what, why)}
+	case blame:
+		return &failure{j.busyCode, errors.New(what)}
+	case err != nil:
+		return &failure{exitService, fmt.Errorf("%s: the service does not answer: %w", what, err)}
 	}
-	return errors.New(what)
+	return &failure{exitService, fmt.Errorf("%s: it was too short a time for the service", what)}
 }
 
 // run runs the command for as long as ctx lasts, and returns how it ended.

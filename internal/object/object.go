@@ -245,9 +245,11 @@ func (s *Store) attempt(ctx context.Context, r *Request, do func(context.Context
 	switch {
 	case err == nil:
 	case ctx.Err() != nil:
-		e.Err = fmt.Errorf("%w (%w)", Ended(ctx), err)
+		e.Err = fmt.Errorf("%w (%w)", Ended(ctx), said{err})
 	case bounded.Err() != nil:
-		e.Advice = fmt.Sprintf("no answer within %v", s.timeout)
+		e.Advice, e.Err = fmt.Sprintf("no answer within %v", s.timeout), said{err}
+	default:
+		e.Err = said{err}
 	}
 	if outcome != Indeterminate || ctx.Err() == nil || time.Since(left) >= troubling { // else it was cut off too soon to tell
 		s.judge(r, e, left)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -71,6 +72,32 @@ func (e *Error) Error() string {
 }
 
 func (e *Error) Unwrap() error { return e.Err }
+
+// said is what the storage client has said, in words that a person may want to read: without the URL of the request, which is
+// long and tells no more than the name, and without pages.
+type said struct{ error }
+
+func (s said) Error() string {
+	text := s.error.Error()
+	var g *googleapi.Error
+	var u *url.Error
+	switch {
+	case errors.As(s.error, &g) && g.Message == "":
+		text = fmt.Sprintf("HTTP %d: %s", g.Code, strings.Join(strings.Fields(g.Body), " "))
+	case errors.As(s.error, &g):
+		text = fmt.Sprintf("HTTP %d: %s", g.Code, g.Message)
+	case errors.As(s.error, &u):
+		text = u.Err.Error()
+	}
+	if len(text) > mostSaid {
+		text = strings.ToValidUTF8(text[:mostSaid], "") + "..."
+	}
+	return text
+}
+
+func (s said) Unwrap() error { return s.error }
+
+const mostSaid = 300
 
 // OutcomeOf returns the outcome that err stands for; nil is Applied. An error that is not of this package is
 // Indeterminate: nothing is known.

@@ -181,8 +181,10 @@ func (s *Store) Because(ctx context.Context, err error) error {
 	}
 	why, trouble := Ended(ctx), s.Trouble()
 	switch {
-	case trouble != nil && !errors.Is(err, ErrNoAnswer):
-		err = trouble
+	case trouble != nil && errors.Is(why, ErrNoAnswer): // we have given up ourselves
+		return trouble
+	case trouble != nil:
+		return fmt.Errorf("%w: %w", why, trouble)
 	case errors.Is(err, context.Cause(ctx)) && errors.Is(err, ctx.Err()):
 		return err
 	}
