@@ -125,7 +125,7 @@ func (j *onceJudge) user(m *machine, rng *rand.Rand) {
 		if err != nil {
 			m.w.logf("machine %d %s: %v", m.id, name, err)
 			if ctx.Err() == nil && !errors.Is(err, gcsync.ErrClosed) && !errors.Is(err, errOnce) && !errors.Is(err, gcsync.ErrLost) &&
-				!errors.Is(err, gcsync.ErrUnconfirmed) {
+				!errors.Is(err, gcsync.ErrUnconfirmed) && !errors.Is(err, gcsync.ErrNoAnswer) {
 				m.w.t.Errorf("seed %d: machine %d %s: %v", m.w.seed, m.id, name, err)
 			}
 		}

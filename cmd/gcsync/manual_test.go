@@ -57,7 +57,7 @@ Flags may stand before or after what the synopsis names, but before the ` + "`--
 | 1 | ` + "`doctor`" + ` found something to mend |
 | 64 | usage: the command line is wrong, or the name is used as something else; nothing was done |
 | 69 | service: the bucket is missing, forbidden or out of reach |
-| 75 | not acquired: somebody else holds it (` + "`-E`" + ` sets another code); of ` + "`release`" + `: not held under that token |
+| 75 | not acquired: somebody else was seen to hold it (` + "`-E`" + ` sets another code); of ` + "`release`" + `: not held under that token |
 | 76 | lost: the lock was lost while the command ran, which was ended |
 | 126 | the command cannot be run |
 | 127 | the command was not found |

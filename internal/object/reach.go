@@ -23,8 +23,14 @@ const AnswerTime = 10 * time.Second
 
 // Bound returns a context for a call that waits for nobody but the service: it ends in time, with a cause that says so.
 func Bound(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeoutCause(ctx, AnswerTime, fmt.Errorf("%w within %v", ErrNoAnswer, AnswerTime))
+	return context.WithTimeoutCause(ctx, AnswerTime, tooLong{})
 }
+
+// tooLong ends such a call. Most of the time it is for want of an answer; what the last one was, the error tells.
+type tooLong struct{}
+
+func (tooLong) Error() string { return fmt.Sprintf("given up after %v", AnswerTime) }
+func (tooLong) Unwrap() error { return ErrNoAnswer }
 
 // Ask tries until the service says something, but gives up when it has said nothing for [AnswerTime].
 func (s *Store) Ask(ctx context.Context, b Backoff, try func() error) error {
