@@ -62,6 +62,7 @@ type host struct {
 	events *branches
 	jump   atomic.Int64              // of its wall clock
 	frozen atomic.Pointer[time.Time] // where its monotonic clock stands still
+	asleep atomic.Int64              // for how long it was suspended, beside what the other clocks saw
 }
 
 // host adds a machine. Its name is its owner's.
@@ -80,6 +81,7 @@ func (b *bed) host(name string, change ...func(*gcsync.Options)) *host {
 			return time.Now()
 		},
 		Wall: func() time.Time { return time.Now().Add(time.Duration(h.jump.Load())) },
+		Boot: func() time.Duration { return time.Since(b.start) + time.Duration(h.asleep.Load()) },
 	}, func(e queue.Event, _ string) { h.events.hit(e) })
 	storage := b.srv.Client(h.faults)
 	c, err := gcsync.New(storage.Bucket(bucket), opts)

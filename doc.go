@@ -4,7 +4,7 @@
 // # Guarantees
 //
 //   - At most one client at a time believes that it holds a name. Belief is a [lease.Lease]: it counts from before the
-//     request that gave it was sent, ends a margin before others may take over, by the monotonic and by the wall clock,
+//     request that gave it was sent, ends a margin before others may take over, by the monotonic clock and by one that counts through suspensions,
 //     and is announced on time whatever requests hang.
 //   - Processes get a name in the order in which they came for it. Goroutines of one process may pass it on among
 //     themselves, 16 times or for a second at most while another process waits.

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/gcsync/gcsync"
-	"github.com/gcsync/gcsync/internal/clock"
 	"github.com/gcsync/gcsync/internal/queue"
 )
 
@@ -30,18 +29,13 @@ func newElections(m *machine) locks { return elections{newSolo(m, func(*gcsync.O
 // everybody's, since an object has one time of creation whoever reads it.
 func newSolo(m *machine, change func(*gcsync.Options)) *gcsync.Client {
 	m.faults.Skew(0, 0)
-	var ahead time.Duration
-	if m.w.rng.IntN(3) == 0 {
-		ahead = time.Duration(m.w.rng.Int64N(int64(2*time.Hour))) - time.Hour
-	}
 	opts := &gcsync.Options{
 		Owner:  fmt.Sprintf("machine-%d", m.id),
 		TTL:    []time.Duration{4, 10, 30}[m.w.rng.IntN(3)] * time.Second,
 		Logger: slog.New(slog.DiscardHandler),
 	}
 	change(opts)
-	wall := func() time.Time { return time.Now().Add(ahead) }
-	gcsync.Instrument(opts, clock.Clock{Mono: m.now, Wall: wall}, func(queue.Event, string) {})
+	gcsync.Instrument(opts, m.clock(), func(queue.Event, string) {})
 	c, err := gcsync.New(m.storage.Bucket(bucket), opts)
 	if err != nil {
 		m.w.t.Fatal(err)

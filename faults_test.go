@@ -318,7 +318,7 @@ func TestPausedHolder(t *testing.T) {
 	})
 }
 
-// Go's monotonic clock stands still while a virtual machine is suspended. The wall clock tells the truth then.
+// Go's monotonic clock stands still while a machine is suspended. The one that counts through that tells the truth then.
 func TestSuspendedMachine(t *testing.T) {
 	inBubble(t, typical, func(b *bed) {
 		x := b.host("x")
@@ -336,6 +336,27 @@ func TestSuspendedMachine(t *testing.T) {
 			b.Errorf("Unlock = %v, want ErrLost", err)
 		}
 	})
+}
+
+// Where the system has a clock that counts through suspensions and that nobody can set, a wall clock that is set, forward or
+// back, costs no lease; and a suspension is still seen.
+func TestWallClockIsSet(t *testing.T) {
+	for _, step := range []time.Duration{-2 * time.Hour, -20 * time.Second, 20 * time.Second, 2 * time.Hour} {
+		inBubble(t, typical, func(b *bed) {
+			x := b.host("x", func(o *gcsync.Options) { o.TTL = 10 * time.Second })
+			b.lock(x.Mutex("m"))
+			l := x.Mutex("m").Lease()
+			x.jump.Store(int64(step))
+			time.Sleep(time.Minute)
+			if err := l.Err(); err != nil {
+				b.Errorf("the wall clock was set by %v, and the lease is gone: %v", step, err)
+			}
+			x.asleep.Store(int64(time.Minute)) // which neither of the others has seen
+			if err := l.Err(); !errors.Is(err, gcsync.ErrLost) {
+				b.Errorf("after a minute of suspension: %v", err)
+			}
+		})
+	}
 }
 
 // The deadline counts from before the request was sent: an answer that comes late extends less, not more.

@@ -50,6 +50,7 @@ const (
 	dies
 	leaves
 	impostor // something on the way answers in the service's place
+	clockSet // somebody sets the wall clock, forward or back
 	nothing
 	disasters // their number
 
@@ -181,6 +182,10 @@ func (w *world) befall(m *machine, what disaster) {
 		}
 		w.logf("machine %d is answered by something else for %v: %+v", m.id, while, fault)
 		time.AfterFunc(while, m.faults.Always(nil, fault))
+	case clockSet:
+		to := time.Duration(w.rng.Int64N(int64(4*time.Hour))) - 2*time.Hour
+		w.logf("machine %d has its wall clock set to %v ahead", m.id, to)
+		m.step.Store(int64(to))
 	case stopped:
 		w.logf("machine %d stops for %v", m.id, while)
 		m.sleep(while)

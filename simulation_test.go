@@ -150,7 +150,9 @@ type machine struct {
 	ctx     context.Context
 	work    sync.WaitGroup
 
-	sleeping atomic.Bool // stopped
+	sleeping atomic.Bool   // stopped
+	ahead    time.Duration // by which its wall clock is wrong from the start
+	step     atomic.Int64  // by which somebody has set it since
 
 	mu        sync.Mutex
 	rate      float64       // of its monotonic clock
@@ -261,6 +263,7 @@ func (w *world) boot(id int) *machine {
 		m.rate = 1 + (w.rng.Float64()-0.5)*2*rateError
 	}
 	if w.rng.IntN(3) == 0 {
+		m.ahead = time.Duration(w.rng.Int64N(int64(2*time.Hour))) - time.Hour
 		m.faults.Skew(time.Duration(w.rng.Int64N(int64(2*time.Hour)))-time.Hour, (w.rng.Float64()-0.5)*0.02)
 	}
 	m.faults.Random(w.profile())
@@ -327,7 +330,7 @@ func (m *machine) connect() *gcsync.Client {
 		Logger: slog.New(slog.DiscardHandler),
 	}
 	opts.TTL = max(opts.TTL, opts.Claim)
-	gcsync.Instrument(opts, clock.Clock{Mono: m.now}, func(e queue.Event, path string) {
+	gcsync.Instrument(opts, m.clock(), func(e queue.Event, path string) {
 		w.hits.hit(e)
 		w.ref.event(m, e)
 		w.logf("machine %d %s: %v", m.id, path[strings.LastIndex(path, "/")+1:], e)
@@ -372,6 +375,18 @@ func (m *machine) now() time.Time {
 		real = m.asleepAt
 	}
 	return m.w.start.Add(time.Duration(float64(real-m.suspended) * m.rate))
+}
+
+// clock is that of the machine. Every other has one that counts through suspensions; of the rest nobody sets the wall clock.
+func (m *machine) clock() clock.Clock {
+	if m.id%2 == 0 {
+		return clock.Clock{Mono: m.now, Wall: func() time.Time { return time.Now().Add(m.ahead) }}
+	}
+	return clock.Clock{
+		Mono: m.now,
+		Wall: func() time.Time { return time.Now().Add(m.ahead + time.Duration(m.step.Load())) },
+		Boot: func() time.Duration { return time.Since(m.w.start) },
+	}
 }
 
 // suspend stops a machine together with its monotonic clock, as when a virtual machine is moved.

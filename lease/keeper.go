@@ -135,7 +135,7 @@ func (k *Keeper) remaining() time.Duration {
 }
 
 func (k *Keeper) deadline() time.Time {
-	return k.rec.From.Wall().Add(k.rec.Length - Margin(k.rec.Length))
+	return time.Now().Add(k.remaining())
 }
 
 // check turns a passed deadline into the loss that it is. k.mu is held.

@@ -43,8 +43,8 @@ func (l *Lease) Err() error {
 // (Kleppmann, "How to do distributed locking", 2016).
 func (l *Lease) Token() int64 { return l.token }
 
-// Deadline returns the time, by this machine's wall clock, at which the lease is lost unless it is renewed before.
-// It moves with every renewal.
+// Deadline returns the time at which the lease is lost unless it is renewed before. It moves with every renewal, and is told
+// anew by each call: if somebody sets the wall clock, time.Until of what was told before goes on by the monotonic clock.
 func (l *Lease) Deadline() time.Time {
 	l.keeper.mu.Lock()
 	defer l.keeper.mu.Unlock()
