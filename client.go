@@ -32,12 +32,13 @@ type Options struct {
 	Owner string
 
 	// TTL is how long a holder that has been renewing may be silent before the next in line takes over: what a crash
-	// costs the others, against the requests that renewing costs (three each TTL). A Once, an Every and an Election have
-	// it from the start, in whole seconds. Default: 30 s.
+	// costs the others, against the requests that renewing costs (three each TTL). A Once, an Every and an Election round it
+	// up to whole seconds. Default: 30 s.
 	TTL time.Duration
 
 	// Claim is the same for a holder that has not renewed yet, and so for one that crashed within the first third of
-	// it. It is what this client grants to whoever comes after it. Default: 10 s, or the TTL if that is shorter.
+	// it. Of what has a queue it is what this client grants to whoever comes after it; a Once, an Every and an Election have
+	// their own, in whole seconds. Default: 10 s, or the TTL if that is shorter.
 	Claim time.Duration
 
 	// Linger is how long a name that was unlocked with nobody waiting is kept, if this client has taken it twice within
@@ -144,6 +145,7 @@ func New(bucket *storage.BucketHandle, opts *Options) (*Client, error) {
 		Tasks:   c.tasks,
 		Owner:   o.Owner,
 		TTL:     o.TTL,
+		Claim:   o.Claim,
 		Backoff: o.Backoff.internal(),
 		Logger:  o.Logger,
 	}

@@ -115,7 +115,7 @@ func TestEveryRunnerDies(t *testing.T) {
 		x.vanish()
 		start := time.Now()
 		b.every(y.Every("report", time.Hour), j, true)
-		b.within("taking over", start, 27*time.Second, 34*time.Second)
+		b.within("taking over", start, 8*time.Second, 12*time.Second)
 
 		// A lease that was lost while the job ran: it may have been run by others, and is not said to be done.
 		z := b.host("z")

@@ -627,6 +627,9 @@ func TestRetentionPolicy(t *testing.T) {
 		m := b.host("x").Mutex("m")
 		b.lock(m)
 		err := m.Unlock(b.Context())
+		if errors.Is(err, gcsync.ErrUnconfirmed) {
+			b.Errorf("Unlock = %v, though no lease frees it", err)
+		}
 		if err == nil || !strings.Contains(err.Error(), "retention policy") || !strings.Contains(err.Error(), ticket("m", 0)) {
 			b.Errorf("Unlock = %v, want a sentence on the retention policy and the object's name", err)
 		}

@@ -40,7 +40,12 @@ type Claim struct {
 	// goroutines pass on among themselves have the tokens that follow.
 	Token int64
 
-	Since   time.Time     // when it came for the name; where there is no queue, nothing tells, and it is Renewed
+	Came time.Time // when it came for the name; where there is no queue, nothing tells, and it is Renewed
+
+	// Since is when it began to hold the name, as it wrote when it last renewed. It is zero for a waiter, and for a holder that
+	// has not renewed: one that lives holds for less than a third of its lease then. Where there is no queue nothing tells.
+	Since time.Time
+
 	Renewed time.Time     // when it last renewed its lease; zero: not yet
 	Lease   time.Duration // how long after that it is to be left alone
 	Slots   int64         // how many slots of a semaphore it holds
@@ -61,7 +66,7 @@ func (c *Client) Inspect(ctx context.Context, name string) (*State, error) {
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("gcsync: inspect %q: %w", name, err)
+		return nil, fmt.Errorf("gcsync: inspect %q: %w", object.Short(name), err)
 	}
 	return c.stateOf(row), nil
 }
@@ -117,7 +122,7 @@ func (c *Client) Break(ctx context.Context, name string, token int64) error {
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("gcsync: break %q: %w", name, err)
+		return fmt.Errorf("gcsync: break %q: %w", object.Short(name), err)
 	}
 	return nil
 }
@@ -134,7 +139,7 @@ func (c *Client) Tidy(ctx context.Context, name string, unused time.Duration) (r
 		return err
 	})
 	if err != nil {
-		return removed, fmt.Errorf("gcsync: tidy %q: %w", name, err)
+		return removed, fmt.Errorf("gcsync: tidy %q: %w", object.Short(name), err)
 	}
 	return removed, nil
 }
@@ -170,13 +175,13 @@ func (c *Client) tell(s *State, run object.Object) {
 	if l := lease.StateOf(c.terms.Bucket, run, s.At); !l.Expired {
 		s.Holders = []Claim{{
 			Owner: l.Owner, Host: run.Metadata[markHost], Token: l.Token,
-			Since: l.Updated, Renewed: l.Updated, Lease: l.TTL, Expires: l.Expires,
+			Came: l.Updated, Renewed: l.Updated, Lease: l.TTL, Expires: l.Expires,
 		}}
 	}
 }
 
 func claimOf(p *queue.Place) Claim {
-	c := Claim{Owner: p.Owner, Host: p.Host, Token: p.Token, Since: p.Came, Renewed: p.Renewed, Lease: p.Lease, Slots: p.Slots}
+	c := Claim{Owner: p.Owner, Host: p.Host, Token: p.Token, Came: p.Came, Since: p.Began, Renewed: p.Renewed, Lease: p.Lease, Slots: p.Slots}
 	if !c.Renewed.IsZero() {
 		c.Expires = c.Renewed.Add(c.Lease)
 	}

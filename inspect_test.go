@@ -65,7 +65,7 @@ func TestInspect(t *testing.T) {
 		}
 		promised := make(map[string]int64)
 		for i, w := range s.Waiters {
-			if w.Owner != names[i+1] || !w.Renewed.IsZero() || w.Since.Before(holder.Since) {
+			if w.Owner != names[i+1] || !w.Renewed.IsZero() || w.Came.Before(holder.Came) || !w.Since.IsZero() {
 				t.Errorf("waiter %d: %+v", i, w)
 			}
 			promised[w.Owner] = w.Token
@@ -433,4 +433,120 @@ func TestInspectRegister(t *testing.T) {
 		}
 		b.unlock(a.Mutex("o"))
 	})
+}
+
+// The token that Inspect tells frees what is kept in a single object as well, and nobody else's hold.
+func TestBreakRegisters(t *testing.T) {
+	hold := func(ctx context.Context) error { <-ctx.Done(); return context.Cause(ctx) }
+	for kind, take := range map[string]func(h *host) error{
+		"once":     func(h *host) error { return h.Once("n").Do(context.Background(), hold) },
+		"every":    func(h *host) error { _, err := h.Every("n", time.Hour).Do(context.Background(), hold); return err },
+		"election": func(h *host) error { return h.Election("n").Run(context.Background(), "", hold) },
+	} {
+		inBubble(t, typical, func(b *bed) {
+			x, y := b.host("x"), b.host("y")
+			go take(x)
+			time.Sleep(15 * time.Second)
+			state, err := y.Inspect(b.Context(), "n")
+			if err != nil || len(state.Holders) != 1 || state.Holders[0].Owner != "x" {
+				b.Fatalf("%s: %+v, %v", kind, state, err)
+			}
+			token := state.Holders[0].Token
+			if err := y.Break(b.Context(), "n", token-1); !errors.Is(err, gcsync.ErrStale) {
+				b.Errorf("%s: with another token: %v", kind, err)
+			}
+			if err := y.Break(b.Context(), "n", token); err != nil {
+				b.Errorf("%s: %v", kind, err)
+			}
+			if err := y.Break(b.Context(), "n", token); !errors.Is(err, gcsync.ErrStale) {
+				b.Errorf("%s: a second time: %v", kind, err)
+			}
+			go take(y)
+			time.Sleep(5 * time.Second)
+			state, err = y.Inspect(b.Context(), "n")
+			if err != nil || len(state.Holders) != 1 || state.Holders[0].Owner != "y" {
+				b.Errorf("%s: then %+v, %v", kind, state, err)
+			}
+			x.vanish()
+			y.vanish()
+		})
+	}
+}
+
+// A holder says since when it holds, and not since when it has queued, as soon as it has renewed.
+func TestInspectTellsSinceWhenItHolds(t *testing.T) {
+	inBubble(t, typical, func(b *bed) {
+		x, y := b.host("x"), b.host("y")
+		b.lock(x.Mutex("m"))
+		go func() { _ = y.Mutex("m").Lock(context.Background()) }()
+		time.Sleep(20 * time.Second)
+		b.unlock(x.Mutex("m"))
+		began := time.Now()
+		for _, after := range []time.Duration{time.Second, 30 * time.Second, 10 * time.Minute} {
+			time.Sleep(time.Until(began.Add(after)))
+			state, err := x.Inspect(b.Context(), "m")
+			if err != nil || len(state.Holders) != 1 {
+				b.Fatalf("%+v, %v", state, err)
+			}
+			h := state.Holders[0]
+			if after == time.Second {
+				if !h.Since.IsZero() {
+					b.Errorf("holds since %v, which nothing tells", h.Since)
+				}
+			} else if d := h.Since.Sub(began); d < 0 || d > 2*time.Second {
+				b.Errorf("holds since %v after it did", d)
+			}
+			if d := began.Sub(h.Came); d < 18*time.Second {
+				b.Errorf("came %v before it held", d)
+			}
+		}
+	})
+}
+
+// A client that is closed looks at nothing any more, and ends what it is at.
+func TestInspectAfterClose(t *testing.T) {
+	calls := map[string]func(h *host) error{
+		"Inspect": func(h *host) error { _, err := h.Inspect(context.Background(), "m"); return err },
+		"List": func(h *host) error {
+			for _, err := range h.List(context.Background(), "") {
+				return err
+			}
+			return nil
+		},
+		"Break":    func(h *host) error { return h.Break(context.Background(), "m", 1) },
+		"Tidy":     func(h *host) error { _, err := h.Tidy(context.Background(), "m", 0); return err },
+		"TryLock":  func(h *host) error { _, err := h.Mutex("m").TryLock(context.Background()); return err },
+		"TryRLock": func(h *host) error { _, err := h.RWMutex("rw").TryRLock(context.Background()); return err },
+		"Leader":   func(h *host) error { _, err := h.Election("e").Leader(context.Background()); return err },
+		"Done":     func(h *host) error { _, err := h.Once("o").Done(context.Background()); return err },
+		"Reset":    func(h *host) error { return h.Once("o").Reset(context.Background()) },
+	}
+	for name, call := range calls {
+		for _, under := range []bool{true, false} {
+			inBubble(t, typical, func(b *bed) {
+				h := b.host("h")
+				got := make(chan error, 1)
+				if under {
+					h.faults.Always(nil, gcstest.Fault{Kind: gcstest.Stall})
+					go func() { got <- call(h) }()
+					time.Sleep(time.Second)
+				}
+				ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+				defer cancel()
+				closed := time.Now()
+				h.Close(ctx)
+				sent := h.Usage()
+				if !under {
+					got <- call(h)
+				}
+				if err := <-got; !errors.Is(err, gcsync.ErrClosed) {
+					b.Errorf("%s, under way %v: %v", name, under, err)
+				}
+				b.within(name, closed, 0, 3*time.Second)
+				if !under && h.Usage() != sent {
+					b.Errorf("%s sends requests", name)
+				}
+			})
+		}
+	}
 }

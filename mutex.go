@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/gcsync/gcsync/internal/object"
 	"github.com/gcsync/gcsync/internal/queue"
 	"github.com/gcsync/gcsync/lease"
 )
@@ -69,6 +70,7 @@ func (m *Mutex) TryLock(ctx context.Context) (bool, error) {
 //   - [ErrLost]: it had been lost before, and somebody else may have held it meanwhile.
 //   - [ErrUnconfirmed]: it was held until now, but the service has not answered within a fifth of the TTL. The release goes
 //     on in the background; at the latest the lease frees the lock.
+//   - an error that says that the bucket retains its objects: nobody can have the lock until the retention ends.
 //   - [ErrNotHeld]: nobody in this process held it.
 //   - [ErrClosed]: the client was closed, which released it.
 //
@@ -116,5 +118,5 @@ func (m *Mutex) fail(what string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("gcsync: %s mutex %q: %w", what, m.name, err)
+	return fmt.Errorf("gcsync: %s mutex %q: %w", what, object.Short(m.name), err)
 }

@@ -595,14 +595,14 @@ func TestTraceOfOnceAndElection(t *testing.T) {
 		}
 		same(b.T, "spans", story(x, y), `
 			x acquire 0s..14ms acquired attempts=1 contended=false local=false position=0 requests.class_a=1 requests.class_b=0 requests.free=1
-			x term 14ms..27.007s lost ERROR
+			x term 14ms..9.007s lost ERROR
 			y acquire 14ms..# acquired attempts=1 contended=true holder=x local=false position=1 requests.class_a=1 requests.class_b=# requests.free=# -> x acquire
-			x renew #..27.007s lost attempts=# under x term ERROR
+			x renew #..9.007s lost attempts=# under x term ERROR
 			y expire #..# expired holder=x reason=ttl_expired silence=# under y acquire -> x acquire
 			y release #..# released under y term
 			y term #..# released`)
 		same(b.T, "metrics", y.points(b.T), `
-			acquire.duration outcome=acquired = 1 in # s, up to 60: 1
+			acquire.duration outcome=acquired = 1 in # s, up to 30: 1
 			cost = # millionths
 			held = 0
 			hold.duration outcome=released = 1 in 0.000 s, up to 0.001: 1

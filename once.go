@@ -143,7 +143,7 @@ func OnceValue[T any](o *Once, f func(ctx context.Context) (T, error)) func(ctx 
 				return r.value, err
 			}
 			if p.id() == gone {
-				return value, fmt.Errorf("gcsync: once %q: done, but its value in %s was removed: Reset it", o.name, o.c.store.URL(p.name))
+				return value, fmt.Errorf("gcsync: once %q: done, but its value in %s was removed: Reset it", object.Short(o.name), o.c.store.URL(p.name))
 			}
 			gone = p.id()
 		}
@@ -197,7 +197,7 @@ type reading[T any] struct {
 // more, after a Reset. One goroutine reads, and the others wait for it.
 func read[T any](ctx context.Context, o *Once, t *turn[reading[T]], p *payload, body []byte) (r reading[T], again bool, err error) {
 	if err := t.take(ctx); err != nil {
-		return r, false, fmt.Errorf("gcsync: once %q: %w", o.name, err)
+		return r, false, fmt.Errorf("gcsync: once %q: %w", object.Short(o.name), err)
 	}
 	defer t.pass()
 	known, changes := t.recall()
@@ -211,10 +211,10 @@ func read[T any](ctx context.Context, o *Once, t *turn[reading[T]], p *payload, 
 	}
 	r.of = p.id()
 	if len(body) == 0 {
-		return r, false, fmt.Errorf("gcsync: once %q was done without a value, by Once.Do", o.name)
+		return r, false, fmt.Errorf("gcsync: once %q was done without a value, by Once.Do", object.Short(o.name))
 	}
 	if err := json.Unmarshal(body, &r.value); err != nil {
-		return reading[T]{}, false, fmt.Errorf("gcsync: once %q: the value in %s: %w", o.name, o.c.store.URL(p.name), err)
+		return reading[T]{}, false, fmt.Errorf("gcsync: once %q: the value in %s: %w", object.Short(o.name), o.c.store.URL(p.name), err)
 	}
 	t.remember(&r, changes)
 	return r, false, nil
@@ -242,7 +242,7 @@ func (o *Once) fetch(ctx context.Context, p *payload) (body []byte, again bool, 
 		}
 		return nil, true, nil
 	}
-	return nil, false, fmt.Errorf("gcsync: once %q: %w", o.name, err)
+	return nil, false, fmt.Errorf("gcsync: once %q: %w", object.Short(o.name), err)
 }
 
 // upload is how long a request with so many bytes may take.

@@ -30,7 +30,7 @@ const (
 func (c *Client) register(kind, name string) (*register, error) {
 	path, err := queue.NewPath(c.prefix, name)
 	if err != nil {
-		return nil, fmt.Errorf("gcsync: %s %q: %w", kind, name, err)
+		return nil, fmt.Errorf("gcsync: %s %q: %w", kind, object.Short(name), err)
 	}
 	return &register{c, kind, name, string(path)}, nil
 }
@@ -213,5 +213,5 @@ func (r *register) failed(what string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("gcsync: %s %s %q: %w", what, r.kind, r.name, err)
+	return fmt.Errorf("gcsync: %s %s %q: %w", what, r.kind, object.Short(r.name), err)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/gcsync/gcsync/internal/object"
 	"github.com/gcsync/gcsync/internal/queue"
 	"github.com/gcsync/gcsync/lease"
 )
@@ -145,5 +146,5 @@ func (m *RWMutex) fail(what string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("gcsync: %s RWMutex %q: %w", what, m.name, err)
+	return fmt.Errorf("gcsync: %s RWMutex %q: %w", what, object.Short(m.name), err)
 }

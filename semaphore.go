@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/gcsync/gcsync/internal/object"
 	"github.com/gcsync/gcsync/internal/queue"
 	"github.com/gcsync/gcsync/lease"
 )
@@ -120,5 +121,5 @@ func (s *Semaphore) fail(what string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("gcsync: %s semaphore %q: %w", what, s.name, err)
+	return fmt.Errorf("gcsync: %s semaphore %q: %w", what, object.Short(s.name), err)
 }

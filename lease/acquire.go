@@ -113,10 +113,6 @@ var errContested = errors.New("others were faster, or wrote too often")
 // take takes the object, which is free, silent or absent, by a write conditional on just that. It returns nil and no
 // error if that is no longer so, or if the service has had too many writes.
 func (l *lock) take(ctx context.Context, s *sighting) (*Held, error) {
-	if !s.free() {
-		l.logger.WarnContext(ctx, "gcsync: taking over from a silent holder",
-			"object", l.url(), "holder", s.owner, "silent", l.now().Since(s.since), "lease", s.ttl)
-	}
 	at, epoch := s.Version, epochOf(s.Metadata)
 	for {
 		epoch++
@@ -125,7 +121,7 @@ func (l *lock) take(ctx context.Context, s *sighting) (*Held, error) {
 		if metadata == nil {
 			metadata = make(map[string]string)
 		}
-		metadata[keyExpires] = seconds(l.ttl)
+		metadata[keyExpires] = seconds(l.first)
 		metadata[keyOwner] = sig.String()
 		metadata[keyEpoch] = strconv.FormatInt(epoch, 10)
 		o, err := l.claim(ctx, write{at: at, metadata: metadata})
@@ -133,6 +129,10 @@ func (l *lock) take(ctx context.Context, s *sighting) (*Held, error) {
 			return nil, err
 		}
 		if h := l.hold(*o, sig); h != nil {
+			if !s.free() {
+				l.logger.WarnContext(ctx, "gcsync: took over from a silent holder",
+					"object", l.url(), "holder", s.owner, "silent", l.now().Since(s.since), "lease", s.ttl)
+			}
 			if l.bid.Watcher != nil && !s.free() {
 				l.bid.Watcher.TookOver(s.Object, l.now().Since(s.since), !s.silent(l.now()))
 			}
@@ -162,7 +162,7 @@ func (l *lock) hold(o object.Object, sig signature) *Held {
 		},
 		Nonce:   writeOf,
 		Watcher: l,
-	}, Record{Name: l.name, Version: o.Version, Nonce: sig.write, From: o.Sent, Length: l.ttl})
+	}, Record{Name: l.name, Version: o.Version, Nonce: sig.write, From: o.Sent, Length: l.first})
 	granted := keeper.Grant(tokenOf(o))
 	if granted == nil {
 		return nil

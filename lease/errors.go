@@ -3,6 +3,8 @@ package lease
 import (
 	"errors"
 	"fmt"
+
+	"github.com/gcsync/gcsync/internal/object"
 )
 
 // ErrLost is the cause of a lease that ended before its holder released it. Whoever sees it must assume that somebody
@@ -20,5 +22,5 @@ var ErrUnconfirmed = errors.New("release not confirmed; the lease will free it")
 type HeldError struct{ State }
 
 func (e *HeldError) Error() string {
-	return fmt.Sprintf("gs://%s/%s: held by %q", e.Bucket, e.Name, e.Owner)
+	return fmt.Sprintf("gs://%s/%s: held by %q", e.Bucket, object.Short(e.Name), e.Owner)
 }

@@ -43,7 +43,8 @@ type lock struct {
 	bucket  string
 	name    string
 	owner   string
-	ttl     time.Duration
+	ttl     time.Duration // once it has been renewed
+	first   time.Duration // until then
 	backoff func() object.Backoff
 	logger  *slog.Logger
 	tasks   *tasks.Group // of the client that the leases belong to; nil: each has its own
@@ -84,6 +85,7 @@ func newLock(bucket *storage.BucketHandle, name string, opts *Options) (*lock, e
 		name:    name,
 		owner:   o.Owner,
 		ttl:     o.TTL,
+		first:   o.TTL,
 		backoff: func() object.Backoff { return o.Backoff() },
 		logger:  o.Logger,
 	}, nil

@@ -20,6 +20,7 @@ type Terms struct {
 	Tasks   *tasks.Group // whose are the renewals; once its context has ended, releases are given up
 	Owner   string
 	TTL     time.Duration // rounded up to whole seconds
+	Claim   time.Duration // the same until the first renewal
 	Backoff func() object.Backoff
 	Logger  *slog.Logger
 }
@@ -102,13 +103,14 @@ func (t Terms) Break(ctx context.Context, name string, token int64) (broken bool
 func (t Terms) Watch(name string) *Watch { return &Watch{lock: t.lock(name)} }
 
 func (t Terms) lock(name string) *lock {
-	ttl := wholeSeconds(t.TTL)
+	ttl, claim := wholeSeconds(t.TTL), wholeSeconds(t.Claim)
 	return &lock{
-		store:   t.Store.WithTimeout(RequestTimeout(ttl)),
+		store:   t.Store.WithTimeout(RequestTimeout(claim)),
 		bucket:  t.Bucket,
 		name:    name,
 		owner:   t.Owner,
 		ttl:     ttl,
+		first:   claim,
 		backoff: t.Backoff,
 		logger:  t.Logger,
 		tasks:   t.Tasks,

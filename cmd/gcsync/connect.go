@@ -47,14 +47,17 @@ func (c *connection) registerPrefix(f *flag.FlagSet) {
 // registerHold adds the flags of those who hold something.
 func (c *connection) registerHold(f *flag.FlagSet) {
 	c.registerPrefix(f)
-	f.DurationVar(&c.ttl, "ttl", 30*time.Second, "how long a holder that was renewing may be silent before others take over")
-	f.DurationVar(&c.claim, "claim", 0, "the same for one that has not renewed yet (default 10s, or the TTL if that is shorter)")
+	durationVar(f, &c.ttl, "ttl", 30*time.Second, "how long a holder that was renewing may be silent before others take over")
+	durationVar(f, &c.claim, "claim", 0, "the same for one that has not renewed yet (default 10s, or the TTL if that is shorter)")
 	f.StringVar(&c.owner, "owner", "gcsync", "`name` to show to others; the process number is added")
 }
 
 // open opens the bucket. Nothing is sent yet.
 func (c *connection) open(ctx context.Context, a *app, t target) error {
 	c.a, c.target = a, t
+	if c.grpc && os.Getenv("STORAGE_EMULATOR_HOST") != "" && os.Getenv("STORAGE_EMULATOR_HOST_GRPC") == "" {
+		return usagef("-grpc: STORAGE_EMULATOR_HOST is for JSON: set STORAGE_EMULATOR_HOST_GRPC for an emulator that speaks gRPC, or leave -grpc away")
+	}
 	restore := c.credential()
 	var err error
 	if c.grpc {

@@ -26,8 +26,8 @@ the address can use it.
 		addr := f.String("addr", "127.0.0.1:4443", "`address` to listen on; port 0: any")
 		buckets := f.String("buckets", "test", "`names` of the buckets, separated by commas")
 		var m gcstest.Model
-		f.DurationVar(&m.Median, "median", 0, "median time of a request (a real bucket: 30ms)")
-		f.DurationVar(&m.P99, "p99", 0, "99th percentile of that time (a real bucket: 120ms)")
+		durationVar(f, &m.Median, "median", 0, "median time of a request (a real bucket: 30ms)")
+		durationVar(f, &m.P99, "p99", 0, "99th percentile of that time (a real bucket: 120ms)")
 		f.Float64Var(&m.Rate, "rate", 0, "changes per second of one object that it takes; 0: any number (a real bucket: 1)")
 		return func(_ context.Context, a *app, _, _ []string) error {
 			if m.Median < 0 || m.P99 < 0 || m.Rate < 0 {

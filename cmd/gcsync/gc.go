@@ -26,8 +26,8 @@ for a minute; then all below the prefix can go: gcloud storage rm -r gs://my-buc
 		c := new(connection)
 		c.register(f)
 		c.registerHold(f)
-		unused := f.Duration("unused", 24*time.Hour, "for how long a name must not have been used")
-		patience := f.Duration("wait", 5*time.Minute, "how long to wait for one name")
+		unused := duration(f, "unused", 24*time.Hour, "for how long a name must not have been used")
+		patience := duration(f, "wait", 5*time.Minute, "how long to wait for one name")
 		return func(ctx context.Context, a *app, operands, _ []string) error {
 			t, err := parseURL(operands[0])
 			switch {

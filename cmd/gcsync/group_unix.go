@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"runtime"
+	"slices"
 	"syscall"
 )
 
@@ -61,13 +62,16 @@ func startGroup(cmd *exec.Cmd) (*group, error) {
 func (g *group) signal(s os.Signal) {
 	if s, ok := s.(syscall.Signal); ok {
 		_ = syscall.Kill(-g.cmd.Process.Pid, s) // it may be gone
+		if slices.Contains(ending, s) {
+			_ = syscall.Kill(-g.cmd.Process.Pid, syscall.SIGCONT) // one that is stopped would not notice
+		}
 	}
 }
 
-func (g *group) terminate() {
-	g.signal(syscall.SIGTERM)
-	g.signal(syscall.SIGCONT) // one that is stopped would not notice
-}
+// ending are the signals that mean an end. A job in the background may have been stopped by its terminal.
+var ending = []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT}
+
+func (g *group) terminate() { g.signal(syscall.SIGTERM) }
 
 func (g *group) kill() { g.signal(syscall.SIGKILL) }
 

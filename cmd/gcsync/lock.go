@@ -30,7 +30,10 @@ holder before.
   gcsync lock -wait 10m gs://my-bucket/db/migrate -- make migrate
   gcsync lock -shared gs://my-bucket/catalog -- ./export.sh    # many at once,
   gcsync lock -exclusive gs://my-bucket/catalog -- ./import.sh # but nobody beside this one
-  gcsync lock -try -E 0 gs://my-bucket/cron/report -- ./report.sh   # one of many cron jobs; the others end with 0`,
+  gcsync lock -try gs://my-bucket/backup -- ./backup.sh   # not beside another one
+
+That a lock is free does not tell that the work was done: cron jobs on several machines that each try would run one after the
+other. For work that is to be done once in an hour or a day, by any of them, there is gcsync every.`,
 	setup: func(f *flag.FlagSet) action {
 		j := new(job)
 		j.register(f)

@@ -93,7 +93,7 @@ A command that ends because the lock was lost makes it 76, whatever its own code
 ## What programs can read
 
 ` + "`ls`, `show` and `watch`" + ` print a JSON object a line where the standard output is no terminal, or with ` + "`-json`" + `:
-` + "`name`, `url`, `kind`, `slots`, `holders`, `waiters`, `used`, `at`" + `; of each holder and waiter, in order, ` + "`owner`, `host`,\n`pid`, `token`" + ` (text: it has 63 bits), ` + "`slots`, `since`, `age_seconds`, `renewed`, `lease_seconds`, `expires`,\n`expires_in_seconds`" + `. Times are the service's. A holder that has not renewed yet has no expiry.
+` + "`name`, `url`, `kind`, `slots`, `holders`, `waiters`, `used`, `at`" + `; of each holder and waiter, in order, ` + "`owner`, `host`,\n`pid`, `token`" + ` (text: it has 63 bits), ` + "`slots`, `came` (when it queued), `since` (when it began to hold), `age_seconds`,\n`renewed`, `lease_seconds`, `expires`, `expires_in_seconds`" + `. Times are the service's. A holder that has not renewed yet has no expiry,\nand nothing tells since when it holds: for less than a third of its lease, if it lives.
 `)
 	for _, c := range commands {
 		b.WriteString("\n## " + c.name + "\n\n")

@@ -38,12 +38,29 @@ func (j *job) showProgress(ctx context.Context) {
 		why = oneLine(why)
 		switch {
 		case rewrite:
-			fmt.Fprintf(j.a.stderr, "\r\x1b[Kgcsync: waiting for %s: %s", printable(j.target.String()), why)
+			line := fmt.Sprintf("gcsync: waiting for %s: %s", clip(printable(j.target.String()), widest), why)
+			fmt.Fprint(j.a.stderr, "\r\x1b[K"+fit(line, columns(j.a.stderr)))
 		case why != said:
 			j.a.say("waiting for %v: %s", j.target, why)
 		}
 		said = why
 	}
+}
+
+// fit cuts a line to a number of columns, so that it does not wrap: what has wrapped cannot be taken back. The last column stays
+// free, in which some terminals wrap already. Characters that may be wide count as two.
+func fit(line string, columns int) string {
+	room := columns - 1
+	for i, r := range line {
+		room--
+		if r >= 0x1100 {
+			room--
+		}
+		if room < 0 {
+			return line[:i]
+		}
+	}
+	return line
 }
 
 // queue tells who holds the name and where we stand.
@@ -55,7 +72,10 @@ func (j *job) queue(ctx context.Context) (string, error) {
 	if len(s.Holders) == 0 {
 		return "", nil
 	}
-	why := "held by " + who(s.Holders[0]) + " since " + s.Holders[0].Since.Local().Format("15:04:05")
+	why := "held by " + who(s.Holders[0])
+	if since := s.Holders[0].Since; !since.IsZero() {
+		why += " since " + since.Local().Format("15:04:05")
+	}
 	if n := len(s.Holders); n > 1 {
 		why = fmt.Sprintf("%s, and %d more", why, n-1)
 	}

@@ -43,9 +43,9 @@ func (j *job) register(f *flag.FlagSet) {
 func (j *job) registerWait(f *flag.FlagSet) {
 	j.connection.register(f)
 	j.registerHold(f)
-	f.DurationVar(&j.wait, "wait", 0, "give up when it was not to be had for so long (default: wait for ever)")
+	durationVar(f, &j.wait, "wait", 0, "give up when it was not to be had for so long (default: wait for ever)")
 	f.IntVar(&j.busyCode, "E", exitNotAcquired, "exit `code` when it was not to be had")
-	f.DurationVar(&j.grace, "grace", 0, "when the lock is about to be lost, how long after SIGTERM the command is killed\n"+
+	durationVar(f, &j.grace, "grace", 0, "when the lock is about to be lost, how long after SIGTERM the command is killed\n"+
 		"(default: half of the margin of the lease, 1.5s for a TTL of 30s)")
 	f.BoolVar(&j.progress, "progress", false, "tell while waiting who holds it, even where the standard error is no terminal")
 }

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -47,8 +48,9 @@ type claimJSON struct {
 	PID     int        `json:"pid,omitempty"`
 	Token   string     `json:"token"` // 63 bits, more than a number in JSON can be relied on for
 	Slots   int64      `json:"slots,omitempty"`
-	Since   time.Time  `json:"since"`
-	Age     float64    `json:"age_seconds"`
+	Came    time.Time  `json:"came"`            // when it queued
+	Since   *time.Time `json:"since,omitempty"` // since when it holds, where that is known
+	Age     *float64   `json:"age_seconds,omitempty"`
 	Renewed *time.Time `json:"renewed,omitempty"`
 	Lease   float64    `json:"lease_seconds"`
 	Expires *time.Time `json:"expires,omitempty"`
@@ -71,10 +73,14 @@ func toJSON(t target, s *gcsync.State) stateJSON {
 
 func claimToJSON(s *gcsync.State, c gcsync.Claim) claimJSON {
 	out := claimJSON{
-		Owner: c.Owner, Host: c.Host, Token: strconv.FormatInt(c.Token, 10), Slots: slots(s, c), Since: c.Since.UTC(),
-		Age: age(c, s.At).Seconds(), Renewed: present(c.Renewed), Lease: c.Lease.Seconds(), Expires: present(c.Expires),
+		Owner: c.Owner, Host: c.Host, Token: strconv.FormatInt(c.Token, 10), Slots: slots(s, c), Came: c.Came.UTC(), Since: present(c.Since),
+		Renewed: present(c.Renewed), Lease: c.Lease.Seconds(), Expires: present(c.Expires),
 	}
 	_, out.PID = process(c.Owner)
+	if d, known := age(s, c); known {
+		seconds := d.Seconds()
+		out.Age = &seconds
+	}
 	if !c.Expires.IsZero() {
 		left := c.Expires.Sub(s.At).Seconds()
 		out.Left = &left
@@ -98,8 +104,15 @@ func present(t time.Time) *time.Time {
 	return &t
 }
 
-// age is since when the claim is there. The service tells the time in whole seconds.
-func age(c gcsync.Claim, at time.Time) time.Duration { return max(0, at.Sub(c.Since)) }
+// age is for how long a holder has held, and for how long a waiter has waited. Of a holder that has not renewed yet it is not
+// known. The service tells the time in whole seconds.
+func age(s *gcsync.State, c gcsync.Claim) (d time.Duration, known bool) {
+	from := c.Since
+	if from.IsZero() && slices.Contains(s.Waiters, c) {
+		from = c.Came
+	}
+	return max(0, s.At.Sub(from)), !from.IsZero()
+}
 
 // process splits an owner into the program and its process number, where it is of that form.
 func process(owner string) (program string, pid int) {
@@ -122,11 +135,24 @@ func newTable(w io.Writer) *table {
 
 func (t *table) row(cells ...string) {
 	for i := range cells {
-		if cells[i] = printable(cells[i]); cells[i] == "" {
+		if cells[i] = clip(printable(cells[i]), widest); cells[i] == "" {
 			cells[i] = "-"
 		}
 	}
 	fmt.Fprintln(t.w, strings.Join(cells, "\t"))
+}
+
+// widest is the most that a cell of the table takes.
+const widest = 48
+
+// clip cuts a text to a number of characters, from the middle: both ends of a name tell something.
+func clip(text string, width int) string {
+	runes := []rune(text)
+	if len(runes) <= width {
+		return text
+	}
+	tail := width / 3
+	return string(runes[:width-1-tail]) + "\u2026" + string(runes[len(runes)-tail:])
 }
 
 func (t *table) add(s *gcsync.State) {
@@ -149,7 +175,13 @@ func (t *table) add(s *gcsync.State) {
 		if pid > 0 {
 			number = strconv.Itoa(pid)
 		}
-		t.row(name, kind, place, program, c.Host, number, short(age(c, s.At)), expiry(c, s.At), strconv.FormatInt(c.Token, 10))
+		lasts := "< " + short(c.Lease/3+time.Second)
+		if d, known := age(s, c); known {
+			lasts = short(d)
+		} else if !c.Renewed.IsZero() {
+			lasts = ""
+		}
+		t.row(name, kind, place, program, c.Host, number, lasts, expiry(c, s.At), strconv.FormatInt(c.Token, 10))
 	}
 	if s.Slots > 0 {
 		kind = fmt.Sprintf("%s of %d", kind, s.Slots)

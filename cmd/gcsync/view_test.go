@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unicode/utf8"
 )
 
 // ls and show agree with what runs, and with each other.
@@ -36,7 +37,7 @@ func TestView(t *testing.T) {
 	me, _ := os.Hostname()
 	for i, c := range append(s.Holders, s.Waiters...) {
 		pid := all[i].cmd.Process.Pid
-		if c.PID != pid || c.Owner != "gcsync/"+strconv.Itoa(pid) || c.Host != me || c.Age < 0 || c.Age > time.Since(began).Seconds()+1 || c.Lease != 10 {
+		if c.PID != pid || c.Owner != "gcsync/"+strconv.Itoa(pid) || c.Host != me || c.Age != nil && *c.Age > time.Since(began).Seconds()+1 || c.Lease != 10 {
 			t.Errorf("number %d, of process %d: %+v", i, pid, c)
 		}
 	}
@@ -181,6 +182,29 @@ func TestHelp(t *testing.T) {
 			if len([]rune(s.Text())) > 150 {
 				t.Errorf("help %s: a line is too long: %s", c.name, s.Text())
 			}
+		}
+	}
+}
+
+// What is shown fits, however narrow the terminal and however long the name.
+func TestFit(t *testing.T) {
+	for _, line := range []string{"", "gcsync: waiting", strings.Repeat("x", 300), strings.Repeat("\u6f22", 300), "\u00e9" + strings.Repeat("y", 90)} {
+		for _, columns := range []int{1, 2, 3, 20, 80, 500} {
+			got, width := fit(line, columns), 0
+			for _, r := range got {
+				width++
+				if r >= 0x1100 {
+					width++
+				}
+			}
+			if width > max(0, columns-1) || !strings.HasPrefix(line, got) || !utf8.ValidString(got) {
+				t.Errorf("fit(%.20q, %d) is %d wide: %.40q", line, columns, width, got)
+			}
+		}
+	}
+	for _, name := range []string{"", "short", strings.Repeat("n", 900), strings.Repeat("\u00fc", 400)} {
+		if got := clip(name, widest); utf8.RuneCountInString(got) > widest || !utf8.ValidString(got) {
+			t.Errorf("clip: %d characters", utf8.RuneCountInString(got))
 		}
 	}
 }

@@ -26,7 +26,7 @@ It looks every other second, at the price of a listing ($5 a million), until it 
 		c.register(f)
 		c.registerPrefix(f)
 		v.register(f)
-		interval := f.Duration("interval", 2*time.Second, "time between two looks")
+		interval := duration(f, "interval", 2*time.Second, "time between two looks")
 		return func(ctx context.Context, a *app, operands, _ []string) error {
 			t, err := parseName(operands[0])
 			switch {

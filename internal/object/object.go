@@ -86,8 +86,8 @@ func (s *Store) WithTimeout(timeout time.Duration) *Store {
 // Clock is the clock that the store stamps its answers with.
 func (s *Store) Clock() clock.Clock { return s.clock }
 
-// URL names an object for people.
-func (s *Store) URL(name string) string { return "gs://" + s.bucket.BucketName() + "/" + name }
+// URL names an object for people, as far as a name is short.
+func (s *Store) URL(name string) string { return "gs://" + s.bucket.BucketName() + "/" + Short(name) }
 
 // Create makes one attempt to create name, on condition that no live version of it exists.
 func (s *Store) Create(ctx context.Context, name string, d Draft) (Object, error) {

@@ -59,7 +59,7 @@ type Error struct {
 
 func (e *Error) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s gs://%s/%s: ", e.Op, e.Bucket, e.Name)
+	fmt.Fprintf(&b, "%s gs://%s/%s: ", e.Op, e.Bucket, Short(e.Name))
 	if e.Advice != "" {
 		b.WriteString(e.Advice)
 	} else {
@@ -72,6 +72,16 @@ func (e *Error) Error() string {
 }
 
 func (e *Error) Unwrap() error { return e.Err }
+
+// Short is a name as errors print it: the beginning of one that is long.
+func Short(name string) string {
+	if len(name) <= mostNamed {
+		return name
+	}
+	return strings.ToValidUTF8(name[:mostNamed], "") + "..."
+}
+
+const mostNamed = 120
 
 // said is what the storage client has said, in words that a person may want to read: without the URL of the request, which is
 // long and tells no more than the name, and without pages.
@@ -241,6 +251,12 @@ func advicePermission(op string) string {
 	return permission + map[string]string{
 		opCreate: "create", opGet: "get", opPatch: "update", opDelete: "delete", opList: "list",
 	}[op] + " on the bucket (role roles/storage.objectUser has all that gcsync needs)"
+}
+
+// Retained reports whether err says that an object cannot be changed before its retention, or a hold on it, ends.
+func Retained(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Advice == adviceRetention
 }
 
 const permission = "permission denied: the caller needs storage.objects."

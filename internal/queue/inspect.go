@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -33,6 +34,7 @@ type Place struct {
 	Token       int64 // of the ticket's first local grant
 	Owner, Host string
 	Came        time.Time     // when the ticket was drawn
+	Began       time.Time     // since when it holds, by what it wrote when it last renewed; zero: it has not
 	Renewed     time.Time     // when the holder was last heard of; zero: it has not renewed yet
 	Lease       time.Duration // how long it may be silent
 	Slots       int64         // of a semaphore, for those who are in
@@ -252,6 +254,9 @@ func placeOf(n int64, came, kept object.Object, t *term) Place {
 	}
 	if t.renewal != "" {
 		p.Renewed = kept.Updated
+		if ms, err := strconv.ParseInt(kept.Metadata[keyHeld], 10, 64); err == nil {
+			p.Began = kept.Updated.Add(-time.Duration(ms) * time.Millisecond)
+		}
 	}
 	return p
 }

@@ -24,14 +24,15 @@ type possession struct {
 func (l *line) possess(n int64, rec lease.Record, metadata map[string]string) possession {
 	// A renewal must not shorten the lease: one whose answer is lost would bind the others' patience and not our belief.
 	ttl := max(l.cfg.TTL, rec.Length)
-	told := l.teller(n)
+	told, began := l.teller(n), l.now()
 	keeper := lease.Keep(lease.Keeping{
 		Store:   l.store,
 		Tasks:   l.cfg.Tasks,
 		TTL:     ttl,
 		Backoff: l.cfg.Backoff,
 		Fields: func(nonce string) map[string]string {
-			return told.Sign(map[string]string{keyRenewal: nonce, keyTTL: millis(ttl)}, metadata)
+			held := millis(l.now().Longest(began))
+			return told.Sign(map[string]string{keyRenewal: nonce, keyTTL: millis(ttl), keyHeld: held}, metadata)
 		},
 		Nonce:   func(md map[string]string) string { return md[keyRenewal] },
 		Watcher: told,
@@ -51,6 +52,9 @@ func (p *possession) release() error {
 		return lease.ErrUnconfirmed // closed: what was to be released is left to its lease
 	}
 	if err != nil {
+		if object.Retained(err) {
+			return fmt.Errorf("not released, and nobody else can have it until the retention ends: %w", err)
+		}
 		return fmt.Errorf("%w: %w", lease.ErrUnconfirmed, err)
 	}
 	return nil

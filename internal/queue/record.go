@@ -22,6 +22,7 @@ const (
 	keyClaim   = "claim" // how long a holder that has never renewed may be silent
 	keyBase    = "base"  // creation time of ticket 0, in milliseconds since the epoch
 	keyRenewal = "rn"    // nonce of the last renewal, written by the holder
+	keyHeld    = "held"  // for how long the holder had held it when it last renewed
 	keyGone    = "abandoned"
 
 	// Of a semaphore's tickets.

@@ -23,7 +23,7 @@ func (q *Queue) Tidy(ctx context.Context, name string, unused time.Duration) (re
 		return 0, err
 	}
 	at, err := q.present(ctx, before)
-	if err != nil || at.Sub(f.used) < unused {
+	if err != nil || unused > 0 && at.Sub(f.used) < unused { // the time is told in whole seconds
 		return 0, err
 	}
 	if len(f.tickets) > 1 || len(f.entries) > 0 && len(f.tickets) > 0 {
