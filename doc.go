@@ -43,6 +43,7 @@
 //		return rebuild(ctx) // ctx ends if the lock is lost
 //	})
 //
-// Locking takes some tens of milliseconds and costs about five dollars a million times; see the README for figures. Test
+// A lock that nobody else wants takes some tens of milliseconds, and 5 to 10 dollars a million times; where many want it, some
+// times that. See the README for figures. Test
 // your own code on package gcstest, a bucket in memory that can be made to fail.
 package gcsync

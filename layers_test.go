@@ -29,6 +29,7 @@ var layers = map[string][]string{
 	"bench":                  {"bench/internal/harness"},
 	"bench/internal/harness": {"", "gcstest", "lease"},
 	"bench/peers":            {"bench/internal/harness", "gcstest"},
+	"examples/hello":         {""},
 	"examples/tracing":       {"", "gcstest"},
 	"cmd/gcsync":             {"", "gcstest", "lease"},
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"html/template"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/gcsync/gcsync/bench/internal/harness"
@@ -70,6 +71,14 @@ func format(x *float64, decimals int) string {
 }
 
 // A section is a scenario and its results.
+// sentence ends what is not a question with a full stop.
+func sentence(text string) string {
+	if strings.HasSuffix(text, "?") {
+		return text
+	}
+	return text + "."
+}
+
 type section struct {
 	Name, About string
 	Rows        []row
@@ -78,7 +87,7 @@ type section struct {
 func (r *report) sections() []section {
 	var all []section
 	for _, s := range harness.Scenarios {
-		sec := section{Name: s.Name, About: s.About + "."}
+		sec := section{Name: s.Name, About: sentence(s.About)}
 		for _, res := range r.of(func(res *harness.Result) bool { return res.Scenario == s.Name }) {
 			sec.Rows = append(sec.Rows, rowOf(res))
 		}

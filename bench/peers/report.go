@@ -301,7 +301,7 @@ func (r *report) claims() []claim {
 			if us.HandoffP50 != nil && p.HandoffP50 != nil {
 				ratio := *p.HandoffP50 / *us.HandoffP50
 				add(bench8+"at most a tenth of its hand-off (median)", ratio >= 10,
-					"%.0f ms against %.0f ms: a %.0fth", *us.HandoffP50, *p.HandoffP50, ratio)
+					"%.0f ms against %.0f ms: 1/%.0f of it", *us.HandoffP50, *p.HandoffP50, ratio)
 			}
 		}
 		if us.Jain != nil {

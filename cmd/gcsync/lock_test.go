@@ -3,10 +3,12 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -240,6 +242,38 @@ func TestSignalsAreForwarded(t *testing.T) {
 		p.want(42)
 	}
 	w.free("m")
+}
+
+// A command that its terminal has stopped, as it does with one in the background that wants to read, ends when gcsync is told to
+// end: else the lock would be renewed for ever, for a command that does nothing.
+func TestSignalsReachTheStopped(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for sig, code := range map[syscall.Signal]int{syscall.SIGTERM: exitSignal + int(syscall.SIGTERM), syscall.SIGHUP: exitSignal + int(syscall.SIGHUP)} {
+		if signal.Ignored(sig) {
+			continue
+		}
+		for _, stop := range []string{"STOP", "TSTP", "TTIN", "TTOU"} {
+			p := w.start(lockArgs("m", "--", "sh", "-c", "echo $$; kill -"+stop+" $$; echo woken; exec sleep 60")...)
+			pid := strings.TrimSpace(p.line())
+			for !stopped(pid) {
+				time.Sleep(5 * time.Millisecond)
+			}
+			p.signal(sig)
+			p.want(code)
+		}
+	}
+	w.free("m")
+}
+
+// stopped reports whether a process is, as far as the system tells.
+func stopped(pid string) bool {
+	stat, err := os.ReadFile("/proc/" + pid + "/stat")
+	if err != nil {
+		return !errors.Is(err, os.ErrNotExist) || runtime.GOOS != "linux"
+	}
+	_, rest, _ := strings.Cut(string(stat), ") ")
+	return strings.HasPrefix(rest, "T")
 }
 
 // stubborn is a script that ignores SIGTERM, with a child that does so too: both write to the file while they live.

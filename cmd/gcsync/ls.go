@@ -11,7 +11,7 @@ var lsCommand = &command{
 	about:    "Lists names, who holds them and who waits, in order.",
 	help: `
 It changes nothing, and needs only permission to list and to read. Ages and expiries are by the service's clock. A holder
-that has not renewed its lease yet has no expiry: nothing tells when it got its turn.
+that has not renewed its lease yet has no expiry, and its age is told as a bound: nothing tells when it got its turn.
 
   gcsync ls gs://my-bucket
   gcsync ls -json gs://my-bucket/jobs/ | jq -r 'select(.waiters | length > 5) | .name'`,
