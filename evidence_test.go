@@ -145,6 +145,36 @@ func TestForeignSuccessOfARelease(t *testing.T) {
 	}
 }
 
+// A release that was only said to be done must not be taken for done by whoever sent it: it would time the next in line, who
+// knows better, as if that were the head.
+func TestForeignSuccessOfAShortRelease(t *testing.T) {
+	inBubble(t, typical, func(b *bed) {
+		x, y, z := b.host("x"), b.host("y"), b.host("z")
+		b.lock(z.Mutex("m"))
+		go x.Mutex("m").Lock(context.Background())
+		time.Sleep(500 * time.Millisecond)
+		go y.Mutex("m").Lock(context.Background())
+		time.Sleep(500 * time.Millisecond)
+		b.unlock(z.Mutex("m"))
+		time.Sleep(2 * time.Second)
+		x.faults.Script(gcstest.On(gcstest.Delete, ""), gcstest.Fault{Kind: gcstest.Foreign, Status: http.StatusNoContent})
+		b.unlock(x.Mutex("m"))
+		go x.Mutex("m").Lock(context.Background())
+		for range 300 {
+			time.Sleep(100 * time.Millisecond)
+			mine, theirs := x.Mutex("m").Lease(), y.Mutex("m").Lease()
+			if mine != nil && mine.Err() == nil && theirs != nil && theirs.Err() == nil {
+				b.Fatal("two believe")
+			}
+		}
+		if x.events.count(queue.BaseProbed) == 0 {
+			b.Error("the tail was not probed: the test tests nothing")
+		}
+		x.vanish()
+		y.vanish()
+	})
+}
+
 // A holder whose renewals are answered by something else has not renewed.
 func TestForeignAnswerToARenewal(t *testing.T) {
 	for fault := range impostors {

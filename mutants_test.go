@@ -365,6 +365,14 @@ var mutants = []mutant{
 		spared: "a removal must be answered falsely, and a third come meanwhile",
 	},
 	{
+		name:  "the answer to a release proves the head",
+		file:  "internal/queue/tail.go",
+		old:   "head: pin.n, gens: map[int64]int64{pin.n: pin.gen}}",
+		new:   "head: pin.n, proven: m.gone, gens: map[int64]int64{pin.n: pin.gen}}",
+		run:   "TestForeignSuccessOfAShortRelease",
+		seeds: 6000, // a release must be answered falsely, and the next in line wait for others meanwhile
+	},
+	{
 		name:   "a long hold is released without a look",
 		file:   "internal/queue/possession.go",
 		old:    "\t\tgone, err = p.l.absent(ctx, p.name, p.gen)\n",

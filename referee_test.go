@@ -73,6 +73,7 @@ type ticketSeen struct {
 	changed time.Time // when it was made or last changed
 	lease   time.Duration
 	gone    bool      // its owner has given up
+	left    bool      // as the baton of somebody who was deceived, and has released it
 	passed  time.Time // when the name was first handed on within the process whose ticket it is
 }
 
@@ -138,7 +139,7 @@ func (r *referee) granted(name string, b *belief) {
 		r.fail("%s: machine %d was granted ticket %d without having it in the row", name, b.m.id, n+1)
 		return
 	}
-	if q.tickets[n-1] != nil && !r.deceived(q.tickets[n], own) {
+	if before := q.tickets[n-1]; before != nil && !r.deceived(q, n) {
 		r.fail("%s: machine %d was granted ticket %d though ticket %d is there", name, b.m.id, n+1, n-1)
 	}
 	next, now := q.tickets[n+2], time.Now()
@@ -157,16 +158,18 @@ func (r *referee) granted(name string, b *belief) {
 	}
 }
 
-// deceived reports whether two tickets that follow each other are those of one machine to which something has answered in the
-// service's place. Nothing of the answer to a delete tells whose it is: so the machine may take the baton that it has released
+// deceived reports whether the ticket n and the next are those of one machine to which something has answered in the
+// service's place, so that ticket n-1, which is there, may be what it has left. Nothing of the answer to a delete tells whose it is: so the machine may take the baton that it has released
 // for gone, and build on that. It harms nobody, for nobody believes in that baton any more, and the others get by it as
 // by that of any dead.
-func (r *referee) deceived(t, next *ticketSeen) bool {
+func (r *referee) deceived(q *row, n int64) bool {
+	t, next, before := q.tickets[n], q.tickets[n+1], q.tickets[n-1]
 	if t == nil || next == nil || t.owner != next.owner || r.machines[t.owner] == nil {
 		return false
 	}
 	counts := r.machines[t.owner].faults.Counts()
-	return counts[gcstest.Foreign]+counts[gcstest.ForeignAnswer] > 0
+	before.left = counts[gcstest.Foreign]+counts[gcstest.ForeignAnswer] > 0
+	return before.left
 }
 
 func ownerOf(m *machine) string { return fmt.Sprintf("machine-%d", m.id) }
@@ -424,11 +427,11 @@ func (r *referee) removed(name string, q *row, n int64, rec gcstest.Record) {
 	if n == q.tail {
 		r.fail("%s: ticket %d is the tail and was deleted", name, n)
 	}
-	if q.tickets[n-1] != nil && !r.deceived(t, q.tickets[n+1]) {
+	if q.tickets[n-1] != nil && !r.deceived(q, n) {
 		r.fail("%s: ticket %d was deleted before ticket %d", name, n, n-1)
 	}
 	// A release names the generation alone; who expires somebody else names the version that was silent.
-	if rec.IfMetageneration >= 0 && !t.gone {
+	if rec.IfMetageneration >= 0 && !t.gone && !t.left {
 		silent, slack := rec.Time.Sub(q.watched(n)), 0.0
 		if !r.w.plot.calm {
 			slack = rateError

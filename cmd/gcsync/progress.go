@@ -81,7 +81,7 @@ func (j *job) queue(ctx context.Context) (string, error) {
 	}
 	for i, w := range s.Waiters {
 		if w.Owner == j.owner && w.Host == host() {
-			return fmt.Sprintf("%s; we are number %d of %d in the queue", why, i+1, len(s.Waiters)), nil
+			return fmt.Sprintf("we are number %d of %d; %s", i+1, len(s.Waiters), why), nil
 		}
 	}
 	if n := len(s.Waiters); n > 0 {

@@ -78,7 +78,7 @@ func TestOnATerminal(t *testing.T) {
 	shows(screen, "ready")
 	waiter, waiting, _ := on("lock", "gs://bbb/m", "--", "echo", "my turn")
 	shows(waiting, fmt.Sprintf("held by gcsync/%d on ", p.cmd.Process.Pid))
-	shows(waiting, "we are number 1 of 1 in the queue")
+	shows(waiting, "we are number 1 of 1")
 	if _, err := keys.WriteString("hello\n"); err != nil {
 		t.Fatal(err)
 	}

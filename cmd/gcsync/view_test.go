@@ -87,7 +87,7 @@ func TestView(t *testing.T) {
 	watching := w.start("lock", "-progress", "gs://bbb/jobs/m", "--", "true")
 	w.until("it tells whom it waits for", func() bool {
 		return strings.Contains(watching.stderr.String(), "held by "+s.Waiters[0].Owner) &&
-			strings.Contains(watching.stderr.String(), "we are number 2 of 2 in the queue")
+			strings.Contains(watching.stderr.String(), "we are number 2 of 2")
 	})
 	all[1].signal(syscall.SIGTERM)
 	all[2].line()

@@ -18,7 +18,8 @@ type tail struct {
 
 // remembered returns the tail from memory, if there is one worth believing: our own last ticket, released a moment ago
 // with nobody behind it. A wrong guess costs a refused create and harms nothing: the create's precondition and the
-// verification decide.
+// verification decide. Should the release not be what its answer said, our own baton is before us, in which nobody believes;
+// those who come after us get by it first, and time us only then.
 func (l *line) remembered() *tail {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -80,7 +81,8 @@ func (l *line) probed(ctx context.Context) *tail {
 		if err != nil || o.Gen != pin.gen {
 			break
 		}
-		t := &tail{base: answers[i].rec, head: pin.n, proven: m.gone, gens: map[int64]int64{pin.n: pin.gen}}
+		// That our release was answered proves nothing to time others by: what they still see is what counts.
+		t := &tail{base: answers[i].rec, head: pin.n, gens: map[int64]int64{pin.n: pin.gen}}
 		t.gens[t.base.n] = t.base.Gen
 		for ; i > 0 && answers[i-1].out == object.Applied && answers[i-1].rec.Gen == answers[i].rec.prev; i-- {
 			t.gens[answers[i-1].rec.n] = answers[i-1].rec.Gen
