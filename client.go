@@ -41,9 +41,10 @@ type Options struct {
 	// their own, in whole seconds. Default: 10 s, or the TTL if that is shorter.
 	Claim time.Duration
 
-	// Linger is how long a name that was unlocked with nobody waiting is kept, if this client has taken it twice within
-	// the last second: locking it again then takes no request. Another client that comes for it ends the linger.
-	// Default: 250 ms; negative: never.
+	// Linger is how long, at most, a name that was unlocked with nobody waiting is kept, if this client has taken it twice
+	// within the last second: locking it again then takes no request. It is kept for no longer than it was held, or for 50 ms
+	// if that is longer; for so long a free name may look taken to a TryLock elsewhere. Another client that waits for it ends
+	// the linger. Default: 250 ms; negative: never.
 	Linger time.Duration
 
 	// Backoff makes the pauses between retries. Default: [DefaultBackoff].

@@ -160,6 +160,13 @@ var mutants = []mutant{
 		run:  "TestMutexLocalPassesAreLimited",
 	},
 	{
+		name: "a successor is looked for ever more seldom",
+		file: "internal/queue/tenure.go",
+		old:  "min(maxWatchGap, max(",
+		new:  "min(maxGap, max(",
+		run:  "TestMutexLocalPassesAreLimitedLate",
+	},
+	{
 		name: "one token for all local passes",
 		file: "internal/queue/tenure.go",
 		old:  "tn.keeper.Grant(tn.ticket.token(tn.passes))",

@@ -116,6 +116,88 @@ func TestMutexLocalPassesAreLimited(t *testing.T) {
 	}
 }
 
+// The limit holds however long the process has kept the name before the other came.
+func TestMutexLocalPassesAreLimitedLate(t *testing.T) {
+	inBubble(t, typical, func(b *bed) {
+		x, y := b.host("x").Mutex("m"), b.host("y").Mutex("m")
+		ctx, stop := context.WithCancel(b.Context())
+		var work sync.WaitGroup
+		var turns atomic.Int64
+		for range 2 {
+			work.Go(func() {
+				for ctx.Err() == nil {
+					b.lock(x)
+					turns.Add(1)
+					time.Sleep(10 * time.Millisecond)
+					b.unlock(x)
+				}
+			})
+		}
+		time.Sleep(time.Minute)
+		start, before := time.Now(), turns.Load()
+		b.lock(y)
+		b.within("Lock beside a busy process", start, 0, 800*time.Millisecond)
+		if n := turns.Load() - before; n > 80 {
+			b.Errorf("%d turns of the other process meanwhile", n)
+		}
+		stop()
+		b.unlock(y)
+		work.Wait()
+	})
+}
+
+// A name that another client takes often, and for a moment each time, is free most of the time, and a TryLock gets it.
+func TestLingerDoesNotStarveTryLock(t *testing.T) {
+	inBubble(t, typical, func(b *bed) {
+		often := func(o *gcsync.Options) { o.Linger = 0 }
+		x, y := b.host("x", often).Mutex("m"), b.host("y", often).Mutex("m")
+		ctx, stop := context.WithTimeout(b.Context(), time.Minute)
+		defer stop()
+		var work sync.WaitGroup
+		work.Go(func() {
+			for ctx.Err() == nil {
+				b.lock(x)
+				time.Sleep(time.Millisecond)
+				b.unlock(x)
+				time.Sleep(200 * time.Millisecond)
+			}
+		})
+		tries, got := 0, 0
+		for ctx.Err() == nil {
+			ok, err := y.TryLock(b.Context())
+			if err != nil {
+				b.Error(err)
+			}
+			if tries++; ok {
+				got++
+				b.unlock(y)
+			}
+			time.Sleep(150 * time.Millisecond)
+		}
+		work.Wait()
+		if got < tries/4 {
+			b.Errorf("%d of %d tries succeeded", got, tries)
+		}
+	})
+}
+
+// A call of the wrong kind does not spoil the name for the right kind.
+func TestWrongKindSpoilsNothing(t *testing.T) {
+	inBubble(t, typical, func(b *bed) {
+		x, y := b.host("x"), b.host("y")
+		if err := x.RWMutex("rw").RLock(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+		var mismatch *gcsync.MismatchError
+		if _, err := y.Mutex("rw").TryLock(b.Context()); !errors.As(err, &mismatch) {
+			b.Errorf("TryLock of a mutex where there is an RWMutex: %v", err)
+		}
+		if err := y.RWMutex("rw").RLock(b.Context()); err != nil {
+			b.Errorf("and then of the right kind: %v", err)
+		}
+	})
+}
+
 func TestMutexTryLock(t *testing.T) {
 	inBubble(t, typical, func(b *bed) {
 		x, y := b.host("x").Mutex("m"), b.host("y").Mutex("m")
@@ -255,6 +337,9 @@ func TestMutexLinger(t *testing.T) {
 		if after := b.srv.Stats(); after.ClassA != before.ClassA || after.ClassB != before.ClassB {
 			b.Errorf("relocking cost requests: %+v, before %+v", after, before)
 		}
+		b.lock(m)
+		time.Sleep(400 * time.Millisecond) // so that it stays for longer than the other takes to come
+		b.unlock(m)
 		start := time.Now()
 		other := b.host("y").Mutex("m")
 		b.lock(other)

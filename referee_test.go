@@ -150,9 +150,8 @@ func (r *referee) granted(name string, b *belief) {
 	if turn == 0 || next == nil || !r.w.plot.calm {
 		return
 	}
-	// The process looks for a successor from its second turn on, more seldom with time.
-	held := now.Sub(latest(q.deleted, own.made))
-	known := latest(next.made, own.passed).Add(min(2*time.Second, held/10) + 700*time.Millisecond)
+	// The process looks for a successor from its second turn on, at least each fifth of a second.
+	known := latest(next.made, own.passed).Add(200*time.Millisecond + 700*time.Millisecond)
 	if now.After(known) && (turn > 16 || now.Sub(own.passed) > time.Second) {
 		r.fail("%s: machine %d had turn %d, %v after the first, though %s waits for %v", name, b.m.id, turn, now.Sub(own.passed), next.owner, now.Sub(next.made))
 	}

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gcsync/gcsync/internal/clock"
 	"github.com/gcsync/gcsync/internal/object"
 	"github.com/gcsync/gcsync/internal/telemetry"
 	"github.com/gcsync/gcsync/lease"
@@ -46,6 +47,7 @@ type waiter struct {
 type Hold struct {
 	gate  *Gate
 	lease *lease.Lease
+	began clock.Instant
 	left  func() // tells the queue that the gate is no longer needed for this turn
 	told  *telemetry.Hold
 }
@@ -151,7 +153,7 @@ func (g *Gate) begin(granted *lease.Lease, left func(), call *telemetry.Call, ah
 		g.l.inherits()
 	}
 	g.explain(call, ahead)
-	g.holder = &Hold{gate: g, lease: granted, left: left, told: call.Hold(granted.Token())}
+	g.holder = &Hold{gate: g, lease: granted, began: g.l.now(), left: left, told: call.Hold(granted.Token())}
 	g.tenure.told.begins(granted.Token(), g.holder.told)
 	g.pace.step(g.l.now())
 	if g.busy() {

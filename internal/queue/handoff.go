@@ -52,7 +52,9 @@ func (g *Gate) end() (dropped *tenure, lost error) {
 		dropped = g.drop(lease.ErrReleased)
 	case g.busy() && !t.awaited() && t.passes <= maxPasses:
 		g.l.event(Lingered, none)
-		g.linger = g.l.cfg.Tasks.AfterFunc(g.l.cfg.Linger, func(context.Context) { g.settle(t, false) })
+		// To others it looks taken meanwhile, so a rest must not be made to last longer than the work before it.
+		rest := min(g.l.cfg.Linger, max(shortLinger, g.l.now().Since(h.began)))
+		g.linger = g.l.cfg.Tasks.AfterFunc(rest, func(context.Context) { g.settle(t, false) })
 	default:
 		dropped = g.drop(lease.ErrReleased)
 	}
@@ -76,6 +78,9 @@ func (p *pace) fast(cfg *Config, now clock.Instant) bool {
 
 // lingerWindow is the time within which a process must have taken a name twice to linger.
 const lingerWindow = time.Second
+
+// shortLinger is for how long a name lingers after however short a hold.
+const shortLinger = 50 * time.Millisecond
 
 // settle ends the linger of tenure t, if that is what it is in: its time is up, or another process has come.
 func (g *Gate) settle(t *tenure, cut bool) {

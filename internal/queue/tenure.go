@@ -162,14 +162,16 @@ func (tn *tenure) watch() {
 				tn.found()
 				return
 			}
-			gap := min(maxGap, max(watchGap, tn.l.now().Since(tn.began)/10))
-			object.Sleep(tn.ctx, gap)
+			object.Sleep(tn.ctx, min(maxWatchGap, max(watchGap, tn.l.now().Since(tn.began)/10)))
 		}
 	})
 }
 
-// watchGap is the pause between two looks for a successor early in a tenure; later it is a tenth of the tenure.
-const watchGap = 50 * time.Millisecond
+// The pauses between two looks for a successor: at first, and at most, which is how late one may be noticed.
+const (
+	watchGap    = 50 * time.Millisecond
+	maxWatchGap = 200 * time.Millisecond
+)
 
 // leave remembers a ticket that an error parted us from: whoever queues here next finds it in the listing.
 func (l *line) leave(t *ticket) {
