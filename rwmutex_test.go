@@ -3,6 +3,7 @@ package gcsync_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -348,4 +349,89 @@ func TestRWMutexClose(t *testing.T) {
 		b.wlock(b.host("y").RWMutex("m"))
 		b.within("the next", begun, 0, 2*time.Second)
 	})
+}
+
+// A call that has ended keeps nobody out: whoever was waiting, and wherever it was when its context ended, those who come later
+// get in as if it had never come.
+func TestCancelledCallsKeepNobodyOut(t *testing.T) {
+	rlock := func(ctx context.Context, h *host) (func(), error) {
+		rw := h.RWMutex("m")
+		return func() { _ = rw.RUnlock(context.Background()) }, rw.RLock(ctx)
+	}
+	lock := func(ctx context.Context, h *host) (func(), error) {
+		rw := h.RWMutex("m")
+		return func() { _ = rw.Unlock(context.Background()) }, rw.Lock(ctx)
+	}
+	mutex := func(ctx context.Context, h *host) (func(), error) {
+		m := h.Mutex("m")
+		return func() { _ = m.Unlock(context.Background()) }, m.Lock(ctx)
+	}
+	slots := func(n int64) func(ctx context.Context, h *host) (func(), error) {
+		return func(ctx context.Context, h *host) (func(), error) {
+			p, err := h.Semaphore("m", 3).Acquire(ctx, n)
+			return func() { _ = p.Release(context.Background()) }, err
+		}
+	}
+	campaign := func(ctx context.Context, h *host) (func(), error) {
+		term, err := h.Election("m").Campaign(ctx, "")
+		return func() { _ = term.Resign(context.Background()) }, err
+	}
+	once := func(ctx context.Context, h *host) (func(), error) {
+		began, end := make(chan struct{}), make(chan struct{})
+		ended := make(chan error, 1)
+		go func() {
+			ended <- h.Once("m").Do(ctx, func(context.Context) error { close(began); <-end; return errors.New("not done") })
+		}()
+		select {
+		case <-began:
+			return sync.OnceFunc(func() { close(end); <-ended }), nil
+		case err := <-ended:
+			return nil, err
+		}
+	}
+	type take = func(ctx context.Context, h *host) (func(), error)
+	for _, c := range []struct {
+		name              string
+		hold, want, later take
+		beside            bool // those who come later need not wait for the holder
+	}{
+		{"a writer behind a reader, then readers", rlock, lock, rlock, true},
+		{"a writer behind a reader, then a writer", rlock, lock, lock, false},
+		{"a reader behind a writer", lock, rlock, rlock, false},
+		{"a mutex", mutex, mutex, mutex, false},
+		{"many slots, then few", slots(2), slots(3), slots(1), true},
+		{"few slots behind all", slots(3), slots(1), slots(2), false},
+		{"an election", campaign, campaign, campaign, false},
+		{"a once", once, once, once, false},
+	} {
+		for _, patience := range []time.Duration{20 * time.Millisecond, 90 * time.Millisecond, 300 * time.Millisecond, 3 * time.Second, 15 * time.Second} {
+			t.Run(fmt.Sprintf("%s/%v", c.name, patience), func(t *testing.T) {
+				inBubble(t, typical, func(b *bed) {
+					x, y, z := b.host("x"), b.host("y"), b.host("z")
+					leave, err := c.hold(b.Context(), x)
+					if err != nil {
+						b.Fatal(err)
+					}
+					ctx, cancel := context.WithTimeout(b.Context(), patience)
+					defer cancel()
+					if _, err := c.want(ctx, y); !errors.Is(err, context.DeadlineExceeded) {
+						b.Fatalf("got in beside a holder: %v", err)
+					}
+					if !c.beside {
+						leave()
+					}
+					start := time.Now()
+					free, err := c.later(b.Context(), z)
+					if err != nil {
+						b.Fatal(err)
+					}
+					b.within("to get in after a call that was cancelled", start, 0, 4*time.Second)
+					free()
+					if c.beside {
+						leave()
+					}
+				})
+			})
+		}
+	}
 }

@@ -59,7 +59,7 @@ func (l *line) tooLarge(d demand, limit int64) error {
 func (l *line) admit(ctx context.Context, d demand) (*permit, error) {
 	l.resize = d.resize
 	for {
-		tn, err := l.take(ctx, nil)
+		tn, err := l.take(ctx, ctx, nil)
 		if err != nil {
 			return nil, err
 		}

@@ -25,10 +25,11 @@ type Gate struct {
 
 	mu      sync.Mutex
 	closed  error
-	waiters list.List // of *waiter
-	pursuit pursuit   // a goroutine of the client is getting a ticket to the head, or trying to
-	tenure  *tenure   // what this process holds, if it does
-	holder  *Hold     // whose turn it is; a lost one keeps its place here until it is released
+	waiters list.List          // of *waiter
+	pursuit pursuit            // a goroutine of the client is getting a ticket to the head, or trying to
+	forsake context.CancelFunc // says that nobody here wants what it gets; nil: it cannot come to that
+	tenure  *tenure            // what this process holds, if it does
+	holder  *Hold              // whose turn it is; a lost one keeps its place here until it is released
 	linger  *time.Timer
 	pace    pace
 }
@@ -114,6 +115,9 @@ func (g *Gate) acquire(ctx context.Context, left func(), call *telemetry.Call) (
 		if g.pursuit.under && g.waiters.Len() == 0 {
 			g.l.event(Orphaned, none)
 			g.l.testify()
+			if g.forsake != nil {
+				g.forsake()
+			}
 		}
 	}
 	return nil, g.waited(object.Ended(ctx), w.ahead)
@@ -178,10 +182,23 @@ func (g *Gate) queue(t *ticket) {
 // seek gets a ticket to the head, for a call, and grants the first turn on it.
 func (g *Gate) seek(t *ticket, call *telemetry.Call) {
 	g.l.begins(call)
-	tn, err := g.l.take(call.Under(g.l.cfg.Waiting), t)
+	ctx := call.Under(g.l.cfg.Waiting)
+	wanted, forsake := context.WithCancel(ctx)
+	defer forsake()
+	g.mu.Lock()
+	if g.forsake = forsake; g.waiters.Len() == 0 {
+		forsake() // the rest of a call that does not wait
+	}
+	g.mu.Unlock()
+	tn, err := g.l.take(ctx, wanted, t)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.pursuit.end()
+	g.forsake = nil
+	if err != nil && wanted.Err() != nil && ctx.Err() == nil {
+		g.proceed() // nobody wanted it, but somebody may have come since
+		return
+	}
 	if err != nil {
 		g.fail(err)
 		return

@@ -26,8 +26,10 @@ type tenure struct {
 	found     func() // called once a successor is seen
 }
 
-// take queues until a ticket of ours is the head and its lease still has time. A nil ticket queues anew.
-func (l *line) take(ctx context.Context, t *ticket) (*tenure, error) {
+// take queues until a ticket of ours is the head, its lease still has time and, of a writer, nobody reads. A nil ticket queues
+// anew. Once wanted has ended, a ticket keeps its place until it is the head, and then waits for no reader: that would keep out
+// those behind it.
+func (l *line) take(ctx, wanted context.Context, t *ticket) (*tenure, error) {
 	for {
 		if t == nil {
 			var err error
@@ -50,7 +52,7 @@ func (l *line) take(ctx context.Context, t *ticket) (*tenure, error) {
 			return nil, err
 		}
 		if tn := l.hold(t); tn != nil {
-			if err := tn.drain(ctx, true); err == errAgain {
+			if err := tn.drain(wanted, true); err == errAgain {
 				l.event(Requeued, t.n)
 				t = nil
 				continue
