@@ -38,7 +38,7 @@ func (j *job) showProgress(ctx context.Context) {
 		why = oneLine(why)
 		switch {
 		case rewrite:
-			line := fmt.Sprintf("gcsync: waiting for %s: %s", clip(printable(j.target.String()), widest), why)
+			line := fmt.Sprintf("gcsync: waiting for %s: %s", clip(printable(j.target.url()), widest), why)
 			fmt.Fprint(j.a.stderr, "\r\x1b[K"+fit(line, columns(j.a.stderr)))
 		case why != said:
 			j.a.say("waiting for %v: %s", j.target, why)

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -205,7 +206,11 @@ func (j *job) busy(err error) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
-	switch why, err := j.waiting(ctx); {
+	why, err := j.waiting(ctx)
+	if _, rest, found := strings.Cut(why, "; "); found && strings.HasPrefix(why, "we are number") {
+		why = rest // and no more
+	}
+	switch {
 	case why != "":
 		return &failure{j.busyCode, fmt.Errorf("%s: %s", what, why)}
 	case blame:

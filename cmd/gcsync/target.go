@@ -9,7 +9,10 @@ import (
 // target is what a gs:// URL names.
 type target struct{ bucket, name string }
 
-func (t target) String() string { return "gs://" + t.bucket + "/" + t.name }
+// String is the URL for people: of a long name both ends.
+func (t target) String() string { return "gs://" + t.bucket + "/" + clip(t.name, 2*widest) }
+
+func (t target) url() string { return "gs://" + t.bucket + "/" + t.name }
 
 var bucketName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]$`)
 

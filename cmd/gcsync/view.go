@@ -59,7 +59,7 @@ type claimJSON struct {
 
 func toJSON(t target, s *gcsync.State) stateJSON {
 	out := stateJSON{
-		Name: s.Name, URL: target{t.bucket, s.Name}.String(), Kind: s.Kind, Slots: s.Slots, Detail: s.Detail, Used: present(s.Used), At: s.At.UTC(),
+		Name: s.Name, URL: target{t.bucket, s.Name}.url(), Kind: s.Kind, Slots: s.Slots, Detail: s.Detail, Used: present(s.Used), At: s.At.UTC(),
 		Holders: []claimJSON{}, Waiters: []claimJSON{},
 	}
 	for _, c := range s.Holders {
