@@ -60,7 +60,7 @@ func TestOutOfReach(t *testing.T) {
 		{"broken service", "STORAGE_EMULATOR_HOST=" + serve(500, "oops"), "HTTP 500", try},
 		{"proxy", "STORAGE_EMULATOR_HOST=" + serve(404, "<html><body>Not Found</body></html>"), "not the service's", try},
 		{"no token", "GCE_METADATA_HOST=" + serve(404, ""), "no token to authenticate with", try},
-		{"no token yet", "GCE_METADATA_HOST=" + serve(500, ""), "Received 500", try},
+		{"no token yet", "GCE_METADATA_HOST=" + serve(500, ""), "no answer from the service", try},
 		{"token forbidden", "GCE_METADATA_HOST=" + serve(403, ""), "no token to authenticate with", try},
 		{"wrong bucket", "STORAGE_EMULATOR_HOST=" + w.url, "bucket not found", slices.Replace(slices.Clone(try), 4, 5, "gs://elsewhere/m")},
 	}
