@@ -8,8 +8,8 @@
 //     and is announced on time whatever requests hang.
 //   - Processes get a name in the order in which they came for it. Goroutines of one process may pass it on among
 //     themselves, 16 times or for a second at most while another process waits.
-//   - The slots held of a semaphore never exceed its size; a writer of an RWMutex is alone. Large requests and writers do not
-//     starve: whoever is first is served first.
+//   - The slots held of a semaphore never exceed its size, and no slot has two holders; a writer of an RWMutex is alone. Large
+//     requests and writers do not starve. Each slot is first come, first served; a semaphore as a whole is nearly so.
 //   - Every grant has a fencing token, greater than that of every grant of the name before it.
 //   - A holder that dies costs the others one lease. Without deaths, every wait ends.
 //   - Lost answers, late and repeated deliveries, throttling, and clocks that are wrong by any amount cost time, not

@@ -151,7 +151,8 @@ func ExampleSemaphore() {
 	// Output: never more than two: true
 }
 
-func ExampleSemaphore_Resize() {
+// A permit tells which of the slots it holds: each may stand for something of which there is one.
+func ExamplePermit_Slots() {
 	ctx := context.Background()
 	c, err := gcsync.New(exampleBucket(), nil)
 	if err != nil {
@@ -159,20 +160,23 @@ func ExampleSemaphore_Resize() {
 	}
 	defer c.Close(ctx)
 
-	renders := c.Semaphore("renders", 2)
-	if err := renders.Resize(ctx, 3); err != nil {
+	licences := []string{"A-17", "B-23"}
+	s := c.Semaphore("licences", int64(len(licences)))
+	p, err := s.Acquire(ctx, 2)
+	if err != nil {
 		log.Fatal(err)
 	}
-	p, err := renders.Acquire(ctx, 3)
-	fmt.Println("three slots:", err == nil)
+	for _, slot := range p.Slots() {
+		fmt.Println("licence", licences[slot.Number])
+	}
+	none, err := s.TryAcquire(ctx, 1)
+	defer none.Release(ctx) // of no permit is harmless
+	fmt.Println("no third:", errors.Is(err, gcsync.ErrBusy))
 	p.Release(ctx)
-
-	_, err = renders.Acquire(ctx, 4)
-	var tooLarge *gcsync.TooLargeError
-	fmt.Println("four slots are too many:", errors.As(err, &tooLarge))
 	// Output:
-	// three slots: true
-	// four slots are too many: true
+	// licence A-17
+	// licence B-23
+	// no third: true
 }
 
 func ExampleRWMutex() {

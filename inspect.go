@@ -18,14 +18,14 @@ import (
 type State struct {
 	Name  string
 	Kind  string // "mutex", "rwmutex", "semaphore", "once", "every" or "election"; empty: nobody ever came for it
-	Slots int64  // of a semaphore
+	Slots int64  // of a semaphore, as who came last says
 
 	// Detail is, of an election, what its leader tells; of an every, the beginning of the last slot that is done; of a
 	// once, "done" if it is.
 	Detail string
 
-	Holders []Claim // those who hold it, of a mutex one at most; the readers of one process are one
-	Waiters []Claim // those who wait, in the order in which they will have it
+	Holders []Claim // those who hold it, of a mutex one at most; the readers of one process are one; of a semaphore by slots
+	Waiters []Claim // those who wait, in the order in which they will have it; of a semaphore slot by slot
 
 	Used time.Time // when anything of it last changed; zero: never
 	At   time.Time // when the state was read; over gRPC by this machine's clock
@@ -48,7 +48,7 @@ type Claim struct {
 
 	Renewed time.Time     // when it last renewed its lease; zero: not yet
 	Lease   time.Duration // how long after that it is to be left alone
-	Slots   int64         // how many slots of a semaphore it holds
+	Slot    int64         // the number of a semaphore's slot; -1: it waits to gather several
 
 	// Expires is Renewed + Lease: a holder that does not renew until then may be removed by others. It is zero for one
 	// that has not renewed yet, whose lease began when it got its turn, which nothing tells.
@@ -131,8 +131,8 @@ func (c *Client) Break(ctx context.Context, name string, token int64) error {
 // many objects there are less. It waits in the queue like anybody else and holds the name for a moment, which buries the
 // dead; ctx bounds the waiting. If somebody holds it and lives, the error wraps the cause of ctx and nothing is changed.
 //
-// One empty object stays of each name for as long as the bucket is in use: it tells which numbers were used, and to
-// delete it is safe only with every client stopped.
+// One empty object stays of each name for as long as the bucket is in use, of a semaphore one of each slot and two more: it
+// tells which numbers were used, and to delete it is safe only with every client stopped.
 func (c *Client) Tidy(ctx context.Context, name string, unused time.Duration) (removed int, err error) {
 	err = c.call(ctx, func(ctx context.Context) (err error) {
 		removed, err = c.queue.Tidy(ctx, name, unused)
@@ -181,7 +181,7 @@ func (c *Client) tell(s *State, run object.Object) {
 }
 
 func claimOf(p *queue.Place) Claim {
-	c := Claim{Owner: p.Owner, Host: p.Host, Token: p.Token, Came: p.Came, Since: p.Began, Renewed: p.Renewed, Lease: p.Lease, Slots: p.Slots}
+	c := Claim{Owner: p.Owner, Host: p.Host, Token: p.Token, Came: p.Came, Since: p.Began, Renewed: p.Renewed, Lease: p.Lease, Slot: p.Slot}
 	if !c.Renewed.IsZero() {
 		c.Expires = c.Renewed.Add(c.Lease)
 	}

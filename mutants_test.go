@@ -211,7 +211,7 @@ var mutants = []mutant{
 			{"\tif tn.stop(lease.ErrReleased) != nil {\n\t\treturn sent, errAgain\n\t}\n", "\ttn.stop(lease.ErrReleased)\n"},
 			{"\tvalid := func() bool { return", "\tvalid := func() bool { return true ||"},
 		},
-		by: "TestSemaphoreSimulation",
+		by: "TestRWMutexSimulation",
 	},
 	{
 		name: "registered after the admission",
@@ -222,7 +222,7 @@ var mutants = []mutant{
 			"\tlost := turn.Err() != nil\n\tif err == nil {\n\t\tvar sent clock.Instant\n\t\tif sent, err = tn.certify(); err == nil {\n",
 		new: "\terr = tn.room(inside, d, wait)\n\tlost := turn.Err() != nil\n\tif err == nil {\n\t\tvar sent clock.Instant\n" +
 			"\t\tif sent, err = tn.certify(); err == nil {\n\t\t\town = l.register(ctx, t, max(1, d.weight))\n\t\t\t_ = own.wait()\n",
-		by: "TestSemaphoreSimulation",
+		by: "TestRWMutexSimulation",
 	},
 	{
 		name: "a writer does not keep the gate",
@@ -241,19 +241,11 @@ var mutants = []mutant{
 		by:   "TestRWMutexSimulation",
 	},
 	{
-		name: "one's own slots do not count",
-		file: "internal/queue/admit.go",
-		old:  "return sum+d.weight <= limit, l.tooLarge(d, limit)",
-		new:  "return sum <= limit, l.tooLarge(d, limit)",
-		run:  "TestSemaphoreHammer",
-		by:   "TestSemaphoreSimulation",
-	},
-	{
 		name: "an entry is removed before its holder is silent",
 		file: "internal/queue/registry.go",
 		old:  "if e.Sent.Since(e.since) < e.lease() && !l",
 		new:  "if e.Sent.Since(e.since) < e.lease()/2 && !l",
-		by:   "TestSemaphoreSimulation",
+		by:   "TestRWMutexSimulation",
 	},
 	{
 		name: "an entry is timed from its creation",

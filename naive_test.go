@@ -133,12 +133,12 @@ func TestNaiveLocksAreConvicted(t *testing.T) {
 			for seed := uint64(1); seed <= 200; seed++ {
 				var convicted string
 				synctest.Test(t, func(t *testing.T) {
-					w := newWorld(t, seed, lockKind{1, []int64{1}, func(m *machine) locks {
+					w := newWorld(t, seed, lockKind{slots: 1, weights: []int64{1}, boot: func(m *machine) locks {
 						l := &naive{m: m, bucket: m.storage.Bucket(bucket)}
 						l.skew = time.Duration(m.w.rng.Int64N(int64(20*time.Second))) - 10*time.Second
 						l.release = make(l)
 						return l
-					}, nil}, new(branches))
+					}}, new(branches))
 					w.patience = 0 // a holder that dies blocks such a lock for ever; that is not what we look for
 					w.convict = func(verdict string) { convicted = verdict }
 					w.run()

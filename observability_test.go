@@ -492,21 +492,21 @@ func TestTraceOfASemaphore(t *testing.T) {
 		}
 		<-done
 		same(b.T, "spans", story(x, y), `
-			x acquire 0s..70ms acquired attempts=1 contended=false local=false position=0 requests.class_a=9 requests.class_b=1 requests.free=1 ticket=1
-			x hold 70ms..1.07s released
-			y acquire 70ms..# acquired attempts=1 contended=true holder=x local=false position=0 requests.class_a=# requests.class_b=# requests.free=# ticket=2 -> x acquire
-			x release 1.07s..1.077s released ticket=1 under x hold
+			x acquire 0s..84ms acquired attempts=1 contended=false local=false position=0 requests.class_a=5 requests.class_b=1 requests.free=0 ticket=1
+			x hold 84ms..1.084s released
+			y acquire 84ms..# acquired attempts=1 contended=true holder=x local=false position=1 requests.class_a=# requests.class_b=# requests.free=# ticket=2 -> x acquire
+			x release 1.084s..1.091s released ticket=1 under x hold
 			y hold #..# released
 			y release #..# released ticket=2 under y hold`)
 		same(b.T, "metrics", y.points(b.T), `
 			acquire.duration outcome=acquired = 1 in # s, up to 2.5: 1
 			cost = # millionths
+			handoffs scope=remote = 1
 			held = 0
 			hold.duration outcome=released = 1 in 0.000 s, up to 0.001: 1
 			requests request.class=a request.code=ok = #
 			requests request.class=b request.code=ok = #
 			requests request.class=free request.code=404 = #
-			requests request.class=free request.code=412 = #
 			requests request.class=free request.code=ok = #
 			waiting = 0`)
 		x.billed(b.T)

@@ -48,6 +48,8 @@ type belief struct {
 	weight int64
 	grant  int  // the operation that it came from
 	ending bool // the operation that ends it has begun
+	name   string
+	parts  []*belief // of several slots, one in each
 }
 
 // lost says who has lost a lease and when.
@@ -93,17 +95,47 @@ func (r *referee) acquiring(m *machine, name string, weight int64) func(hold) ho
 	defer r.mu.Unlock()
 	r.machines[ownerOf(m)] = m
 	id := r.history(name).call(m.id, 0, weight)
+	slots := make(map[string]int) // any of them may be what it gets
+	if r.w.kind.numbered {
+		for i := range r.w.kind.slots {
+			slot := slotName(name, i)
+			slots[slot] = r.history(slot).call(m.id, 0, 1)
+		}
+	}
 	return func(h hold) hold {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		if h == nil || m.ctx.Err() != nil {
 			r.history(name).cancel(id)
+			for slot, id := range slots {
+				r.history(slot).cancel(id)
+			}
 			return nil
 		}
 		r.w.logf("machine %d %s: has it, token %d, weight %d", m.id, name, h.Token(), weight)
 		r.history(name).answer(m.id, id, h.Token())
-		b := &belief{m: m, hold: h, weight: weight, grant: id}
+		b := &belief{m: m, hold: h, weight: weight, grant: id, name: name}
 		r.believers[name] = append(r.believers[name], b)
+		if p, ok := h.(permit); ok {
+			parts := p.parts(name)
+			if int64(len(parts)) != weight {
+				r.fail("%s: machine %d has %d slots and not %d", name, m.id, len(parts), weight)
+			}
+			for slot, id := range slots {
+				part := parts[slot]
+				if part == nil {
+					r.history(slot).cancel(id)
+					continue
+				}
+				r.history(slot).answer(m.id, id, part.Token())
+				c := &belief{m: m, hold: part, weight: 1, grant: id, name: slot}
+				b.parts = append(b.parts, c)
+				r.believers[slot] = append(r.believers[slot], c)
+				r.count(slot)
+				r.granted(slot, c)
+				r.bounded(slot)
+			}
+		}
 		r.count(name)
 		r.granted(name, b)
 		r.bounded(name)
@@ -121,9 +153,17 @@ func (r *referee) count(name string) {
 			who = append(who, fmt.Sprintf("machine %d", b.m.id))
 		}
 	}
-	if sum > r.w.kind.slots {
-		r.fail("%s: %s hold %d of %d", name, strings.Join(who, " and "), sum, r.w.kind.slots)
+	if slots := r.slots(name); sum > slots {
+		r.fail("%s: %s hold %d of %d", name, strings.Join(who, " and "), sum, slots)
 	}
+}
+
+// slots is how many there are of a name; it may be that of one slot.
+func (r *referee) slots(name string) int64 {
+	if r.w.kind.numbered && strings.Contains(name, "/s/") {
+		return 1
+	}
+	return r.w.kind.slots
 }
 
 // granted checks that a grant is due: that the ticket is the head of its row, and which turn of its process it is.
@@ -224,20 +264,42 @@ func (r *referee) releasing(m *machine, name string, h hold) func() {
 	defer r.mu.Unlock()
 	r.w.logf("machine %d %s: gives it back, %v", m.id, name, h.Err())
 	for _, b := range r.believers[name] {
-		if b.m == m && b.hold == h {
-			r.bounded(name)
-			r.lose(name, b)
-			b.ending = true
-			id := r.history(name).call(m.id, b.grant, b.weight)
+		if b.m == m && b.ends(h) {
+			ends := []func(){r.ending(b)}
+			for _, part := range b.parts {
+				ends = append(ends, r.ending(part))
+			}
 			return func() {
 				r.mu.Lock()
 				defer r.mu.Unlock()
-				r.believers[name] = slices.DeleteFunc(r.believers[name], func(x *belief) bool { return x == b })
-				r.history(name).answer(m.id, id, 0)
+				for _, end := range ends {
+					end()
+				}
 			}
 		}
 	}
 	return func() {} // the machine has died meanwhile
+}
+
+// ends reports whether the end of a hold ends the belief.
+func (b *belief) ends(h hold) bool {
+	p, ok := b.hold.(permit)
+	if q, too := h.(permit); ok && too {
+		return p.Permit == q.Permit
+	}
+	return b.hold == h
+}
+
+// ending begins to end a belief, and returns what does. r.mu is held, then as well.
+func (r *referee) ending(b *belief) func() {
+	r.bounded(b.name)
+	r.lose(b.name, b)
+	b.ending = true
+	id := r.history(b.name).call(b.m.id, b.grant, b.weight)
+	return func() {
+		r.believers[b.name] = slices.DeleteFunc(r.believers[b.name], func(x *belief) bool { return x == b })
+		r.history(b.name).answer(b.m.id, id, 0)
+	}
 }
 
 // lose checks the reasons for a loss. r.mu is held.
@@ -245,6 +307,9 @@ func (r *referee) lose(name string, b *belief) {
 	q, n := r.baton(name, b)
 	if q == nil || !errors.Is(b.hold.Err(), gcsync.ErrLost) {
 		return
+	}
+	if p, ok := b.hold.(slotHold); ok && len(p.slots) > 1 {
+		return // it may be another of its slots that was lost, and this one is kept until it is given back
 	}
 	r.lost[name+"/"+b.hold.record(q.base)] = lost{b.m, time.Now()}
 	l, ok := b.hold.(interface{ Deadline() time.Time })
@@ -327,7 +392,7 @@ func (r *referee) judge() {
 
 func (r *referee) history(name string) *history {
 	if r.histories[name] == nil {
-		r.histories[name] = &history{slots: r.w.kind.slots}
+		r.histories[name] = &history{slots: r.slots(name)}
 	}
 	return r.histories[name]
 }
@@ -354,7 +419,8 @@ func (r *referee) observe(rec gcstest.Record) {
 		return
 	}
 	_, path, _ := strings.Cut(rec.Name, "/") // past the prefix of all objects
-	name, record, _ := strings.Cut(path, "/")
+	record := path[strings.LastIndex(path[:max(0, strings.LastIndex(path, "/"))], "/")+1:]
+	name := strings.TrimSuffix(strings.TrimSuffix(path, record), "/")
 
 	r.mu.Lock()
 	defer r.mu.Unlock()

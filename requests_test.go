@@ -26,7 +26,7 @@ var costs = []costed{
 		return func() { b.unlock(h.Mutex("m")) }
 	}},
 	{call: "Semaphore: Acquire, Release", hold: func(b *bed, h *host) func() {
-		p := b.take(h.Semaphore("s", 4), 4)
+		p := b.take(h.Semaphore("s", 1), 1)
 		return func() { b.giveBack(p) }
 	}},
 	{call: "RWMutex: Lock, Unlock", hold: writing},

@@ -3,8 +3,8 @@ package gcsync_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -27,6 +27,16 @@ func (b *bed) giveBack(p *gcsync.Permit) {
 	b.Helper()
 	if err := p.Release(context.Background()); err != nil {
 		b.Error(err)
+	}
+}
+
+// vacant fails unless nothing but the tails of the rows is left of a semaphore.
+func (b *bed) vacant(name string, slots int) {
+	b.Helper()
+	for i := range slots {
+		if left := b.srv.Objects(bucket, fmt.Sprintf("gcsync/%s/s/%d/t/", name, i)); len(left) > 1 {
+			b.Errorf("slot %d: %d tickets left, want the tail alone: %v", i, len(left), left)
+		}
 	}
 }
 
@@ -109,11 +119,13 @@ func TestSemaphoreTryAcquire(t *testing.T) {
 		p := b.take(x, 2)
 		for n, want := range map[int64]bool{1: true, 2: false, 3: false} {
 			q, err := y.TryAcquire(b.Context(), n)
-			if err != nil || (q != nil) != want {
-				b.Errorf("TryAcquire(%d) beside 2 of 3 = %v, %v", n, q != nil, err)
+			if (err == nil) != want || err != nil && !errors.Is(err, gcsync.ErrBusy) {
+				b.Errorf("TryAcquire(%d) beside 2 of 3 = %v", n, err)
 			}
-			if q != nil {
+			if err == nil {
 				b.giveBack(q)
+			} else if err := q.Release(b.Context()); !errors.Is(err, gcsync.ErrNotHeld) {
+				b.Errorf("Release of no permit = %v", err)
 			}
 		}
 		b.giveBack(p)
@@ -142,66 +154,15 @@ func TestSemaphoreNumbersThatCannotWork(t *testing.T) {
 			if _, err := h.Semaphore("s", n).TryAcquire(b.Context(), 1); err == nil {
 				b.Errorf("of %d slots one was had", n)
 			}
-			if err := h.Semaphore("s", 3).Resize(b.Context(), n); err == nil {
-				b.Errorf("Resize(%d) succeeded", n)
-			}
 		}
 		p := b.take(h.Semaphore("s", 3), 1)
 		var mismatch *gcsync.MismatchError
-		_, err := b.host("y").Semaphore("s", 4).Acquire(b.Context(), 1)
-		if !errors.As(err, &mismatch) || mismatch.Theirs != "3" || mismatch.Ours != "4" {
-			b.Errorf("another size: %v", err)
-		}
-		if _, err = h.Semaphore("s", 4).TryAcquire(b.Context(), 1); !errors.As(err, &mismatch) || !strings.Contains(err.Error(), `"3"`) {
-			b.Errorf("another size in the same client: %v", err)
-		}
 		if err := b.host("z").Mutex("s").Lock(b.Context()); !errors.As(err, &mismatch) {
 			b.Errorf("a mutex of that name: %v", err)
 		}
 		b.giveBack(p)
 		if err := p.Release(b.Context()); !errors.Is(err, gcsync.ErrNotHeld) {
 			b.Errorf("released twice: %v", err)
-		}
-	})
-}
-
-// More slots are found by those who wait already; fewer hold as soon as Resize has returned.
-func TestSemaphoreResize(t *testing.T) {
-	inBubble(t, typical, func(b *bed) {
-		x, y, z := b.host("x").Semaphore("s", 1), b.host("y").Semaphore("s", 1), b.host("z").Semaphore("s", 1)
-		first := b.take(x, 1)
-		got := make(chan *gcsync.Permit)
-		go func() { got <- b.take(y, 1) }()
-		time.Sleep(3 * time.Second)
-		begun := time.Now()
-		if err := z.Resize(b.Context(), 3); err != nil {
-			b.Fatal(err)
-		}
-		second := <-got
-		b.within("the wait for more slots", begun, 0, 4*time.Second)
-
-		third, err := b.host("new").Semaphore("s", 3).TryAcquire(b.Context(), 1) // made with the new size
-		if err != nil || third == nil {
-			b.Fatalf("the third of three = %v, %v", third, err)
-		}
-		if _, err := z.Acquire(b.Context(), 4); err == nil {
-			b.Error("4 of 3 were had")
-		}
-
-		if err := z.Resize(b.Context(), 2); err != nil {
-			b.Fatal(err)
-		}
-		b.giveBack(third)
-		if p, err := z.TryAcquire(b.Context(), 1); err != nil || p != nil {
-			b.Errorf("the third of two = %v, %v", p, err)
-		}
-		b.giveBack(second)
-		b.giveBack(b.take(z, 1))
-		b.giveBack(first)
-		b.giveBack(b.take(x, 2)) // more than it was made with
-		var large *gcsync.TooLargeError
-		if _, err := x.Acquire(b.Context(), 3); !errors.As(err, &large) {
-			b.Errorf("3 of 2: %v", err)
 		}
 	})
 }
@@ -235,66 +196,18 @@ func TestSemaphoreRecovery(t *testing.T) {
 				for i := 0; ; i++ {
 					h := b.host("cron")
 					p, err := h.Semaphore("s", 2).TryAcquire(b.Context(), 1)
-					if err != nil {
-						b.Fatal(err)
-					}
-					if p != nil {
+					if err == nil {
 						b.giveBack(p)
 						break
+					}
+					if !errors.Is(err, gcsync.ErrBusy) {
+						b.Fatal(err)
 					}
 					h.Close(b.Context())
 					time.Sleep(5 * time.Second)
 				}
 				b.within("recovery", begun, test.lease, 5*test.lease)
 			})
-		})
-	}
-}
-
-// Somebody who dies at the head of the queue, waiting for slots, costs its baton's lease and that of the entry which never
-// counted.
-func TestSemaphoreRecoveryFromDeadHead(t *testing.T) {
-	inBubble(t, typical, func(b *bed) {
-		p := b.take(b.host("x").Semaphore("s", 2), 1)
-		dead := b.host("dead")
-		go func() { _, _ = dead.Semaphore("s", 2).Acquire(b.Context(), 2) }()
-		time.Sleep(2 * time.Second)
-		dead.vanish()
-		begun := time.Now()
-		q := b.take(b.host("y").Semaphore("s", 2), 1)
-		b.within("recovery", begun, 5*time.Second, 23*time.Second)
-		b.giveBack(q)
-		b.giveBack(p)
-	})
-}
-
-// The answer to the delete that lets us in is lost: that the baton is gone tells the same, for the lease lasts.
-func TestSemaphoreLostAnswerOfAdmission(t *testing.T) {
-	for _, fault := range []gcstest.Fault{
-		{Kind: gcstest.LoseAnswer},
-		{Kind: gcstest.FailAfter},
-		{Kind: gcstest.StallAnswer},
-		{Kind: gcstest.Reset},
-		{Kind: gcstest.Refuse, Status: 429},
-		{Kind: gcstest.Duplicate, Delay: 2 * time.Second},
-		{Kind: gcstest.DuplicateLast},
-		{Kind: gcstest.Ghost, Delay: 2 * time.Second},
-	} {
-		inBubble(t, typical, func(b *bed) {
-			h := b.host("x")
-			b.giveBack(b.take(h.Semaphore("s", 2), 1))
-			h.faults.Script(gcstest.On(gcstest.Delete, "/t/"), fault)
-			p := b.take(h.Semaphore("s", 2), 1)
-			q := b.take(h.Semaphore("s", 2), 1)
-			if p.Err() != nil || q.Err() != nil {
-				b.Errorf("%v: %v, %v", fault.Kind, p.Err(), q.Err())
-			}
-			b.giveBack(p)
-			b.giveBack(q)
-			time.Sleep(time.Minute)
-			if left := b.srv.Objects(bucket, "gcsync/s/h/0"); len(left) != 0 {
-				b.Errorf("%v: entries left: %v", fault.Kind, left)
-			}
 		})
 	}
 }
@@ -435,21 +348,6 @@ func TestSemaphoreClose(t *testing.T) {
 	})
 }
 
-// What stands in the registry and is not ours is named and left alone.
-func TestSemaphoreForeignEntry(t *testing.T) {
-	inBubble(t, typical, func(b *bed) {
-		name := "gcsync/s/h/0000000000000000000"
-		b.put(name, map[string]string{"hello": "world"})
-		var foreign *gcsync.ForeignError
-		if _, err := b.host("x").Semaphore("s", 2).Acquire(b.Context(), 1); !errors.As(err, &foreign) || !strings.Contains(err.Error(), name) {
-			b.Errorf("Acquire = %v", err)
-		}
-		if len(b.srv.Objects(bucket, name)) == 0 {
-			b.Error("deleted")
-		}
-	})
-}
-
 // A TryAcquire is answered though somebody here who came to wait during it leaves again.
 func TestSemaphoreTryBesideAWaiterWhoLeaves(t *testing.T) {
 	inBubble(t, typical, func(b *bed) {
@@ -486,4 +384,54 @@ func TestSemaphoreCloseAtEveryStep(t *testing.T) {
 			b.within("the other's wait, closed after "+after.String(), begun, 0, 2*time.Second)
 		})
 	}
+}
+
+// A fleet changes from 8 slots to 16 and to 12, one program after the other: everybody is served at every moment, and there
+// are never more holders than the larger of the sizes in use, nor more than one of any slot.
+func TestSemaphoreChangeOver(t *testing.T) {
+	inBubble(t, typical, func(b *bed) {
+		g := &gauge{b: b, limit: 16}
+		var slots [16]atomic.Int64
+		var all sync.WaitGroup
+		for p := range 6 {
+			all.Go(func() {
+				for _, n := range []int64{8, 16, 12} {
+					h := b.host(fmt.Sprintf("p%d", p))
+					s := h.Semaphore("s", n)
+					end := time.Now().Add(30*time.Second + time.Duration(p)*3*time.Second)
+					var users sync.WaitGroup
+					for range 4 {
+						users.Go(func() {
+							for time.Now().Before(end) {
+								ctx, cancel := context.WithTimeout(b.Context(), 20*time.Second)
+								permit, err := s.Acquire(ctx, 1)
+								cancel()
+								if err != nil {
+									b.Errorf("with %d slots: %v", n, err)
+									return
+								}
+								slot := permit.Slots()[0].Number
+								if slot >= n || slots[slot].Add(1) > 1 {
+									b.Errorf("slot %d of %d, with %d in it", slot, n, slots[slot].Load())
+								}
+								g.add(1)
+								time.Sleep(500 * time.Millisecond)
+								g.add(-1)
+								slots[slot].Add(-1)
+								b.giveBack(permit)
+							}
+						})
+					}
+					users.Wait()
+					if err := h.Close(b.Context()); err != nil {
+						b.Error(err)
+					}
+				}
+			})
+		}
+		all.Wait()
+		if g.most.Load() <= 12 {
+			b.Errorf("never more than %d slots in use", g.most.Load())
+		}
+	})
 }

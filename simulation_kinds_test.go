@@ -2,6 +2,7 @@ package gcsync_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -14,10 +15,11 @@ import (
 // TestSemaphoreSimulation is TestSimulation for semaphores.
 func TestSemaphoreSimulation(t *testing.T) {
 	simulate(t, lockKind{
-		slots:   3,
-		weights: []int64{1, 1, 2, 3},
-		boot:    func(m *machine) locks { return semaphores{m.connect(), 3} },
-		never:   without(queue.Passed, queue.PassLimit, queue.Lingered, queue.LingerCut, queue.Joined, queue.JoinRefused, queue.Resized),
+		slots:    3,
+		numbered: true,
+		weights:  []int64{1, 1, 2, 3},
+		boot:     func(m *machine) locks { return semaphores{m.connect(), 3} },
+		never:    queue.Event.Shared,
 	}, 100)
 }
 
@@ -28,7 +30,7 @@ func TestRWMutexSimulation(t *testing.T) {
 		slots:   1000,
 		weights: []int64{1, 1, 1000},
 		boot:    func(m *machine) locks { return rwMutexes{m.connect()} },
-		never:   without(queue.Resized),
+		never:   without(queue.Resized, queue.BaseShown),
 	}, 100)
 }
 
@@ -41,7 +43,10 @@ type semaphores struct {
 	slots int64
 }
 
-type permit struct{ *gcsync.Permit }
+type permit struct {
+	*gcsync.Permit
+	slots []gcsync.Slot
+}
 
 func (l semaphores) take(ctx context.Context, name string, weight int64, try bool) (hold, error) {
 	s := l.c.Semaphore(name, l.slots)
@@ -50,17 +55,42 @@ func (l semaphores) take(ctx context.Context, name string, weight int64, try boo
 		acquire = s.TryAcquire
 	}
 	p, err := acquire(ctx, weight)
+	if errors.Is(err, gcsync.ErrBusy) {
+		err = nil
+	}
 	if p == nil {
 		return nil, err
 	}
-	return permit{p}, err
+	return permit{p, p.Slots()}, err
 }
 
 func (l semaphores) close(ctx context.Context) { l.c.Close(ctx) }
 
 func (p permit) unlock(ctx context.Context) error { return p.Release(ctx) }
 
-func (p permit) record(base int64) string { return fmt.Sprintf("h/%019d", p.Token()>>20-base) }
+// record is none: each of its slots has one.
+func (p permit) record(int64) string { return "" }
+
+// parts are its slots, each a lock of its own.
+func (p permit) parts(name string) map[string]hold {
+	parts := make(map[string]hold)
+	for _, s := range p.slots {
+		parts[slotName(name, s.Number)] = slotHold{p, s.Token}
+	}
+	return parts
+}
+
+func slotName(name string, i int64) string { return fmt.Sprintf("%s/s/%d", name, i) }
+
+// slotHold is one slot of a permit.
+type slotHold struct {
+	permit
+	token int64
+}
+
+func (p slotHold) Token() int64 { return p.token }
+
+func (p slotHold) record(base int64) string { return fmt.Sprintf("t/%019d", p.token>>20-base-1) }
 
 type rwMutexes struct{ c *gcsync.Client }
 

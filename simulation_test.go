@@ -285,10 +285,11 @@ func (w *world) boot(id int) *machine {
 // semaphore of N grants 1 to N; a readers-writer lock has more slots than there are readers, each of whom takes one, and
 // a writer takes all.
 type lockKind struct {
-	slots   int64
-	weights []int64 // how many slots a call may ask for; each is as likely
-	boot    func(*machine) locks
-	never   func(queue.Event) bool // the branches that it does not have
+	slots    int64
+	numbered bool    // each slot is a lock of its own
+	weights  []int64 // how many slots a call may ask for; each is as likely
+	boot     func(*machine) locks
+	never    func(queue.Event) bool // the branches that it does not have
 }
 
 // locks are those of one machine: gcsync's, or of somebody whom we want to convict.
@@ -310,7 +311,9 @@ type hold interface {
 }
 
 // mutexKind is gcsync's mutex.
-var mutexKind = lockKind{1, []int64{1}, func(m *machine) locks { return mutexes{m.connect()} }, queue.Event.Shared}
+var mutexKind = lockKind{slots: 1, weights: []int64{1}, boot: func(m *machine) locks { return mutexes{m.connect()} }, never: notMutex}
+
+func notMutex(e queue.Event) bool { return e.Shared() || e == queue.BaseShown }
 
 type mutexes struct{ c *gcsync.Client }
 

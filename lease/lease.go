@@ -19,6 +19,9 @@ type Lease struct {
 	// Guarded by keeper.mu.
 	err      error
 	watchers map[*watcher]struct{}
+	whole    *Lease // what it is a part of; nil: nothing
+
+	parts []*Lease // of a joint lease, whose keeper is nothing but a mutex
 }
 
 // watcher is one context derived from the lease.
@@ -32,9 +35,9 @@ func (l *Lease) Done() <-chan struct{} { return l.done }
 // released. It reads the clocks: after the deadline it never returns nil, even if the process was suspended and no
 // timer has fired yet.
 func (l *Lease) Err() error {
+	l.check()
 	l.keeper.mu.Lock()
 	defer l.keeper.mu.Unlock()
-	l.keeper.check()
 	return l.err
 }
 
@@ -46,6 +49,15 @@ func (l *Lease) Token() int64 { return l.token }
 // Deadline returns the time at which the lease is lost unless it is renewed before. It moves with every renewal, and is told
 // anew by each call: if somebody sets the wall clock, time.Until of what was told before goes on by the monotonic clock.
 func (l *Lease) Deadline() time.Time {
+	if l.parts != nil {
+		first := l.parts[0].Deadline()
+		for _, p := range l.parts[1:] {
+			if d := p.Deadline(); d.Before(first) {
+				first = d
+			}
+		}
+		return first
+	}
 	l.keeper.mu.Lock()
 	defer l.keeper.mu.Unlock()
 	return l.keeper.deadline()
@@ -55,6 +67,13 @@ func (l *Lease) Deadline() time.Time {
 // what does not stop by itself. It is a tenth of the lease's length, at least a second, and covers the difference
 // between clocks as well: use half of it. If the objects of the name were removed by force there is no such time.
 func (l *Lease) Margin() time.Duration {
+	if l.parts != nil {
+		least := l.parts[0].Margin()
+		for _, p := range l.parts[1:] {
+			least = min(least, p.Margin())
+		}
+		return least
+	}
 	l.keeper.mu.Lock()
 	defer l.keeper.mu.Unlock()
 	return Margin(l.keeper.rec.Length)
@@ -67,9 +86,9 @@ func (l *Lease) Context(parent context.Context) (ctx context.Context, cancel con
 	c, cancelCause := context.WithCancelCause(context.WithValue(parent, leaseKey{}, l))
 	w := &watcher{cancel: cancelCause}
 
+	l.check()
 	l.keeper.mu.Lock()
 	defer l.keeper.mu.Unlock()
-	l.keeper.check()
 	if l.err != nil {
 		cancelCause(l.err)
 	} else {
@@ -97,6 +116,9 @@ func (l *Lease) end(err error) {
 		w.cancel(err)
 	}
 	l.watchers = nil
+	if l.whole != nil {
+		l.whole.finish(err)
+	}
 }
 
 type leaseKey struct{}

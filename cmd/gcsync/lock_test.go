@@ -465,10 +465,10 @@ func TestSharing(t *testing.T) {
 		t.Errorf("two slots of one: exit code %d: %s", r.code, r.stderr)
 	}
 	w.must("sem", "-n", "3", "-try", "gs://bbb/sem", "--", "true")
-	if r := w.gcsync("sem", "-n", "4", "gs://bbb/sem", "--", "true"); r.code != exitUsage {
-		t.Errorf("another number of slots: exit code %d: %s", r.code, r.stderr)
+	if r := w.gcsync("sem", "-n", "4", "-take", "2", "-try", "gs://bbb/sem", "--", "sh", "-c", "echo $GCSYNC_SLOT"); r.code != 0 || !strings.HasSuffix(strings.TrimSpace(r.stdout), " 3") {
+		t.Errorf("with another number of slots: exit code %d: %s%s", r.code, r.stdout, r.stderr)
 	}
-	if s := w.state("sem"); len(s.Holders) != 2 || s.Slots != 3 || s.Kind != "semaphore" {
+	if s := w.state("sem"); len(s.Holders) != 2 || s.Slots == 0 || s.Kind != "semaphore" {
 		t.Errorf("%+v", s)
 	}
 	for _, p := range append(in, writer) {

@@ -30,6 +30,7 @@ type job struct {
 
 	argv    []string
 	signals chan os.Signal
+	env     []string                                  // for the command, besides what is there for all
 	waiting func(ctx context.Context) (string, error) // tells whom we wait for
 	ran     bool
 }
@@ -232,6 +233,7 @@ func (j *job) run(ctx context.Context) error {
 	cmd := exec.Command(j.argv[0], j.argv[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, j.a.stdout, j.a.stderr
 	cmd.Env = append(os.Environ(), "GCSYNC_NAME="+j.target.name, "GCSYNC_OWNER="+j.owner)
+	cmd.Env = append(cmd.Env, j.env...)
 	if held != nil {
 		cmd.Env = append(cmd.Env, "GCSYNC_TOKEN="+strconv.FormatInt(held.Token(), 10))
 		margin = held.Margin()

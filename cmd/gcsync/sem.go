@@ -4,6 +4,10 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"strconv"
+	"strings"
+
+	"github.com/gcsync/gcsync"
 )
 
 var semCommand = &command{
@@ -12,8 +16,10 @@ var semCommand = &command{
 	runs:     true,
 	about:    "Runs a command while no more than so many run in the fleet.",
 	help: `
-All must agree on the number of slots, or are told so. First come, first served: a command that takes several slots waits
-for them, and all that come later wait behind it. Everything else is as with gcsync lock.
+Slots are numbered from 0. In the command's environment is GCSYNC_SLOT, the numbers of those that it holds, with spaces
+between them; GCSYNC_TOKEN is the fencing token of the first. Each slot is first come, first served. Those who say different
+numbers with -n share the slots that both have: so a fleet changes from one number to another by one program after the
+other, and meanwhile there are never more than the larger of the two. Everything else is as with gcsync lock.
 
   gcsync sem -n 4 gs://my-bucket/renders -- ./render.sh
   gcsync sem -n 4 -take 2 -wait 1h gs://my-bucket/renders -- ./render.sh --huge`,
@@ -33,16 +39,22 @@ for them, and all that come later wait behind it. Everything else is as with gcs
 			j.waiting = j.queue
 			s := j.client.Semaphore(j.target.name, *n)
 			return j.do(ctx, func(ctx context.Context, f func(context.Context) error) error {
-				if !j.try {
-					return s.Do(ctx, *take, f)
+				acquire := s.Acquire
+				if j.try {
+					acquire = s.TryAcquire
 				}
-				p, err := s.TryAcquire(ctx, *take)
+				p, err := acquire(ctx, *take)
 				switch {
+				case errors.Is(err, gcsync.ErrBusy):
+					return errBusy
 				case err != nil:
 					return err
-				case p == nil:
-					return errBusy
 				}
+				var numbers []string
+				for _, slot := range p.Slots() {
+					numbers = append(numbers, strconv.FormatInt(slot.Number, 10))
+				}
+				j.env = []string{"GCSYNC_SLOT=" + strings.Join(numbers, " ")}
 				inside, cancel := p.Context(ctx)
 				defer cancel()
 				err = f(inside)

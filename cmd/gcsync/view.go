@@ -46,8 +46,8 @@ type claimJSON struct {
 	Owner   string     `json:"owner"`
 	Host    string     `json:"host"`
 	PID     int        `json:"pid,omitempty"`
-	Token   string     `json:"token"` // 63 bits, more than a number in JSON can be relied on for
-	Slots   int64      `json:"slots,omitempty"`
+	Token   string     `json:"token"`           // 63 bits, more than a number in JSON can be relied on for
+	Slot    *int64     `json:"slot,omitempty"`  // of a semaphore; -1: it waits to gather several
 	Came    time.Time  `json:"came"`            // when it queued
 	Since   *time.Time `json:"since,omitempty"` // since when it holds, where that is known
 	Age     *float64   `json:"age_seconds,omitempty"`
@@ -73,7 +73,7 @@ func toJSON(t target, s *gcsync.State) stateJSON {
 
 func claimToJSON(s *gcsync.State, c gcsync.Claim) claimJSON {
 	out := claimJSON{
-		Owner: c.Owner, Host: c.Host, Token: strconv.FormatInt(c.Token, 10), Slots: slots(s, c), Came: c.Came.UTC(), Since: present(c.Since),
+		Owner: c.Owner, Host: c.Host, Token: strconv.FormatInt(c.Token, 10), Slot: slot(s, c), Came: c.Came.UTC(), Since: present(c.Since),
 		Renewed: present(c.Renewed), Lease: c.Lease.Seconds(), Expires: present(c.Expires),
 	}
 	_, out.PID = process(c.Owner)
@@ -88,12 +88,12 @@ func claimToJSON(s *gcsync.State, c gcsync.Claim) claimJSON {
 	return out
 }
 
-// slots are those of a semaphore's holder; nothing else has any to speak of.
-func slots(s *gcsync.State, c gcsync.Claim) int64 {
-	if s.Slots == 0 {
-		return 0
+// slot is that of a semaphore's holder or waiter; nothing else has any.
+func slot(s *gcsync.State, c gcsync.Claim) *int64 {
+	if s.Kind != "semaphore" {
+		return nil
 	}
-	return c.Slots
+	return &c.Slot
 }
 
 func present(t time.Time) *time.Time {
@@ -188,13 +188,21 @@ func (t *table) add(s *gcsync.State) {
 	}
 	for _, c := range s.Holders {
 		place := "holds"
-		if n := slots(s, c); n > 0 {
-			place += " " + strconv.FormatInt(n, 10)
+		if i := slot(s, c); i != nil {
+			place += fmt.Sprintf(" slot %d", *i)
 		}
 		line(place, c)
 	}
-	for i, c := range s.Waiters {
-		line("waits "+strconv.Itoa(i+1), c)
+	behind := make(map[int64]int)
+	for _, c := range s.Waiters {
+		behind[c.Slot]++
+		place := "waits " + strconv.Itoa(behind[c.Slot])
+		if i := slot(s, c); i != nil && *i >= 0 {
+			place += fmt.Sprintf(" for slot %d", *i)
+		} else if i != nil {
+			place += " to gather"
+		}
+		line(place, c)
 	}
 }
 

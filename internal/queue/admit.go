@@ -3,7 +3,6 @@ package queue
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/gcsync/gcsync/internal/clock"
 	"github.com/gcsync/gcsync/internal/object"
@@ -14,16 +13,6 @@ import (
 type demand struct {
 	weight int64
 	resize int64 // the new limit of a semaphore, and no slots; 0: none
-}
-
-// TooLargeError says that more slots were asked for than there are. Nothing was acquired.
-type TooLargeError struct {
-	Name        string // where its objects are
-	Want, Limit int64
-}
-
-func (e *TooLargeError) Error() string {
-	return fmt.Sprintf("%s: %d slots wanted where there are %d: ask for fewer, or resize it", e.Name, e.Want, e.Limit)
 }
 
 // errAgain says that a turn came to nothing and that everything starts again.

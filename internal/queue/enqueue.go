@@ -31,7 +31,9 @@ func (l *line) enqueue(ctx context.Context, only bool) (*ticket, error) {
 		var end *tail
 		var recs []*record
 		if round == 0 && l.outstanding() == nil {
-			if end = l.remembered(); end != nil {
+			if end, l.hint = l.hint, nil; end != nil {
+				l.event(BaseShown, none)
+			} else if end = l.remembered(); end != nil {
 				l.event(BaseRemembered, none)
 			} else if !only {
 				end = l.probed(ctx)
@@ -63,6 +65,9 @@ func (l *line) enqueue(ctx context.Context, only bool) (*ticket, error) {
 			}
 		}
 		if t == nil {
+			if only && l.brief {
+				return nil, nil
+			}
 			if !object.Sleep(ctx, l.jitter(round)) {
 				return nil, object.Ended(ctx)
 			}
@@ -81,11 +86,8 @@ func (l *line) enqueue(ctx context.Context, only bool) (*ticket, error) {
 // agree reports whether the newest ticket is of what our clients take the name for.
 func (l *line) agree(r *record) error {
 	url := l.store.URL(r.Name)
-	switch ours := l.slots.configured; {
-	case r.kind != l.kind:
+	if r.kind != l.kind {
 		return &MismatchError{url, "the kind", r.kind, l.kind}
-	case ours != r.slots.configured && ours != r.slots.limit:
-		return &MismatchError{url, "the size", decimal(r.slots.limit), decimal(ours)}
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ type Event uint8
 // The events, in the order of the protocol's steps.
 const (
 	BaseRemembered  Event = iota // built on our own last ticket without looking
+	BaseShown                    // built on the tail that a listing of all slots of a semaphore showed
 	BaseProbed                   // the tail was found by reads and confirmed by the pin
 	ProbeMissed                  // the probe found no tail, or the pin was gone
 	BaseListed                   // the tail was found by a listing
@@ -53,7 +54,7 @@ const (
 )
 
 var eventNames = [...]string{
-	"base remembered", "base probed", "probe missed", "base listed", "bootstrapped", "bootstrap undone",
+	"base remembered", "base shown", "base probed", "probe missed", "base listed", "bootstrapped", "bootstrap undone",
 	"create refused", "create adopted", "ghost deleted", "expired unseen", "chain learned",
 	"claim expired", "ttl expired", "abandoned obeyed", "requeued", "granted",
 	"passed", "pass limit", "lingered", "linger cut", "released", "delete retried", "lost", "renewed", "renewal retried", "renewal failed", "queued",

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strconv"
@@ -20,7 +22,7 @@ import (
 type Row struct {
 	Name    string
 	Kind    string    // empty: no ticket was ever drawn, or none that can be read
-	Slots   int64     // of a semaphore
+	Slots   int64     // of a semaphore, as the newest ticket says
 	Holders []Place   // those who are in, in the order in which they came
 	Behind  []Place   // those who wait, in order
 	Used    time.Time // when anything of it last changed, by the service's clock
@@ -37,7 +39,7 @@ type Place struct {
 	Began       time.Time     // since when it holds, by what it wrote when it last renewed; zero: it has not
 	Renewed     time.Time     // when the holder was last heard of; zero: it has not renewed yet
 	Lease       time.Duration // how long it may be silent
-	Slots       int64         // of a semaphore, for those who are in
+	Slot        int64         // of a semaphore; -1 for one that waits to gather several
 
 	kept  object.Object // what keeps it in: a baton, or an entry of the registry
 	baton *record       // nil: an entry
@@ -59,8 +61,8 @@ func (q *Queue) Inspect(ctx context.Context, name string) (*Row, error) {
 		}
 	}
 	row := q.row(name, path, objects)
-	if row.Kind == Semaphore || row.Kind == RWMutex {
-		entries, err := q.listing(ctx, path.holders())
+	if more := map[string]string{Semaphore: path.slots(), RWMutex: path.holders()}[row.Kind]; more != "" {
+		entries, err := q.listing(ctx, more)
 		if err != nil {
 			return nil, err
 		}
@@ -148,6 +150,7 @@ type folder struct {
 	path    Path
 	tickets []*record
 	entries []*entry
+	slots   map[int64][]*record // of a semaphore; at -1 those who wait to gather several
 	run     *object.Object
 	used    time.Time
 }
@@ -157,23 +160,28 @@ func (q *Queue) folders(objects []object.Object) []*folder {
 	var all []*folder
 	known := make(map[Path]*folder)
 	for _, o := range objects {
-		p, dir, ok := split(o.Name)
+		at, dir, ok := split(o.Name)
 		if !ok {
 			continue
 		}
+		p, i, ofSlot := at.slotOf()
 		f := known[p]
 		if f == nil {
-			f = &folder{path: p}
+			f = &folder{path: p, slots: make(map[int64][]*record)}
 			known[p] = f
 			all = append(all, f)
 		}
 		if o.Updated.After(f.used) {
 			f.used = o.Updated
 		}
-		l := &line{cfg: &q.cfg, store: q.cfg.Store, path: p}
+		l := &line{cfg: &q.cfg, store: q.cfg.Store, path: at}
 		switch dir {
 		case dirTickets:
-			if r, err := l.parse(o); err == nil {
+			if r, err := l.parse(o); err != nil {
+				break
+			} else if ofSlot {
+				f.slots[i] = append(f.slots[i], r)
+			} else {
 				f.tickets = append(f.tickets, r)
 			}
 		case dirHolders:
@@ -209,37 +217,56 @@ func (f *folder) row(name string) *Row {
 	if len(f.tickets) == 0 {
 		return row
 	}
-	slices.SortFunc(f.tickets, func(a, b *record) int { return cmp.Compare(a.n, b.n) })
 	slices.SortFunc(f.entries, func(a, b *entry) int { return cmp.Compare(a.n, b.n) })
-	top := f.tickets[len(f.tickets)-1]
-	row.Kind, row.Slots = top.kind, top.slots.limit
-	head := chain(f.tickets, top, make(map[int64]int64))
+	top, head := order(f.tickets)
+	row.Kind = top.kind
+	if row.Kind == Semaphore {
+		var newest time.Time
+		for _, i := range slices.Sorted(maps.Keys(f.slots)) {
+			row.places(f.slots[i], i, i >= 0)
+			if top, _ := order(f.slots[i]); top.size > 0 && top.Created.After(newest) {
+				row.Slots, newest = top.size, top.Created
+			}
+		}
+		return row
+	}
 	for _, e := range f.entries {
 		if e.n > head {
 			continue // not in yet
 		}
-		p := placeOf(top.base+e.n, e.Object, e.Object, &e.term)
-		p.Slots = e.weight
-		row.Holders = append(row.Holders, p)
+		row.Holders = append(row.Holders, placeOf(top.base+e.n, e.Object, e.Object, &e.term))
 	}
-	alone := row.Kind != Semaphore && len(row.Holders) == 0 // then whoever is at the head is in
-	for i, r := range f.tickets {
+	row.places(f.tickets, 0, len(row.Holders) == 0) // if nobody else is in, whoever is at the head is
+	return row
+}
+
+// order sorts tickets, and returns the tail and the number of the head's baton.
+func order(tickets []*record) (top *record, head int64) {
+	slices.SortFunc(tickets, func(a, b *record) int { return cmp.Compare(a.n, b.n) })
+	top = tickets[len(tickets)-1]
+	return top, chain(tickets, top, make(map[int64]int64))
+}
+
+// places adds those who stand in the row of a slot; the first of them is in, if the head is.
+func (row *Row) places(tickets []*record, slot int64, in bool) {
+	_, head := order(tickets)
+	for i, r := range tickets {
 		if i == 0 || r.n <= head {
 			continue // below the row, or the baton of the head
 		}
-		baton := f.tickets[i-1]
+		baton := tickets[i-1]
 		if baton.abandoned {
 			continue // nobody stands here any more; the place goes when its turn comes
 		}
 		p := placeOf(r.base+r.n, r.Object, baton.Object, &baton.term)
-		p.baton = baton
-		if r.n == head+1 && alone {
+		p.baton, p.Slot = baton, slot
+		switch {
+		case r.n == head+1 && in:
 			row.Holders = append(row.Holders, p)
-		} else {
+		case r.n > head+1 || slot >= 0: // who gathers stands in the rows of slots as well
 			row.Behind = append(row.Behind, p)
 		}
 	}
-	return row
 }
 
 // placeOf is the place of the number n, who came with one object and is kept alive by another.
@@ -271,16 +298,28 @@ func (q *Queue) Evict(ctx context.Context, name string, token int64) error {
 	if err != nil {
 		return err
 	}
-	i := slices.IndexFunc(row.Holders, func(p Place) bool { return p.Token>>passBits == token>>passBits })
-	if i < 0 {
+	var at *Place
+	for i := range row.Holders {
+		switch p := &row.Holders[i]; {
+		case p.Token>>passBits != token>>passBits:
+		case at != nil:
+			return fmt.Errorf("slots %d and %d have holders of this token: wait for one of them to end", at.Slot, p.Slot)
+		default:
+			at = p
+		}
+	}
+	if at == nil {
 		return ErrStale
 	}
 	path, err := NewPath(q.cfg.Prefix, name)
 	if err != nil {
 		return err
 	}
+	if row.Kind == Semaphore {
+		path = path.slot(at.Slot)
+	}
 	l := &line{cfg: &q.cfg, store: q.cfg.Store, path: path, kind: row.Kind}
-	kept, baton := row.Holders[i].kept, row.Holders[i].baton
+	kept, baton := at.kept, at.baton
 	if baton != nil {
 		var gone bool
 		err := q.cfg.Store.Ask(ctx, q.cfg.Backoff(), func() (err error) {

@@ -47,6 +47,9 @@ type line struct {
 	resize   int64     // the limit that our next ticket brings; 0: that of the one before it
 	registry *registry // those who are in without a baton; nil: the kind has no such
 
+	size   int64  // of a semaphore, for its tickets to tell
+	hint   *tail  // what a listing of all slots has shown of this row, for the next ticket; nil: nothing
+	brief  bool   // who only tries gives up as soon as somebody was faster, for there are other slots
 	behind func() // told that a ticket of ours has somebody before it; may be nil
 
 	mu       sync.Mutex

@@ -11,17 +11,19 @@ import (
 	"github.com/gcsync/gcsync/internal/object"
 )
 
-// Objects of one lock live in folders below its name: t/ for the tickets, w/ for the witnesses, h/ for the registry.
+// Objects of one lock live in folders below its name: t/ for the tickets, w/ for the witnesses, h/ for the registry,
+// s/ for the rows of a semaphore's slots.
 // A segment of a lock's own name that reads like one of these folders has its first character escaped, so that no
 // lock's folder ever holds another lock's objects: the tickets of "a" are in a/t/, those of "a/t" in a/%74/t/.
 const (
 	dirTickets   = "/t/"
 	dirWitnesses = "/w/"
 	dirHolders   = "/h/"
+	dirSlots     = "/s/"
 )
 
 // reserved are the folder names that a segment of a lock's name must not be mistaken for.
-var reserved = map[string]bool{"t": true, "w": true, "h": true, "run": true, "done": true}
+var reserved = map[string]bool{"t": true, "w": true, "h": true, "s": true, "run": true, "done": true}
 
 // digits is the width of a ticket's number in its name: that of the largest int64, so that names sort like numbers.
 const digits = 19
@@ -41,7 +43,7 @@ func NewPath(prefix, name string) (Path, error) {
 		return "", fmt.Errorf("%w: %q is not valid UTF-8", ErrName, name)
 	}
 	p := Path(prefix + escape(name))
-	longest := p.ticket(0)
+	longest := p.many().ticket(0)
 	if err := object.CheckName(longest + "-witness-of-a-generation"); err != nil {
 		return "", fmt.Errorf("%w: %.40q... cannot be kept in a bucket: %w", ErrName, name, err)
 	}
@@ -75,7 +77,28 @@ func plain(r rune) bool {
 
 func (p Path) tickets() string   { return string(p) + dirTickets }
 func (p Path) witnesses() string { return string(p) + dirWitnesses }
+func (p Path) slots() string     { return string(p) + dirSlots }
 func (p Path) holders() string   { return string(p) + dirHolders }
+
+// slot is where the row of a semaphore's i'th slot lives.
+func (p Path) slot(i int64) Path { return Path(p.slots() + decimal(i)) }
+
+// many is where the row lives that lets one request for several slots gather at a time.
+func (p Path) many() Path { return Path(p.slots() + "many") }
+
+// slotOf takes the path of a slot's row apart: the semaphore's, and the number, which is -1 for the row of many.
+func (p Path) slotOf() (of Path, i int64, ok bool) {
+	at := strings.LastIndex(string(p), dirSlots)
+	if at < 0 {
+		return p, 0, false
+	}
+	num := string(p)[at+len(dirSlots):]
+	if num == "many" {
+		return p[:at], -1, true
+	}
+	n, err := strconv.ParseUint(num, 10, 63)
+	return p[:at], int64(n), err == nil
+}
 
 // ticket names the n'th ticket.
 func (p Path) ticket(n int64) string { return p.numbered(dirTickets, n) }

@@ -55,9 +55,9 @@ type Queue struct {
 // place is one name in this process, and how many need it to stay: calls under way and turns not yet released.
 type place struct {
 	kind  string
-	slots int64 // of a semaphore
-	gate  *Gate // where turns are exclusive
-	pool  *Pool // where several hold at once
+	gate  *Gate  // where turns are exclusive
+	pool  *Pool  // where several hold at once
+	slots *Slots // of a semaphore
 
 	users   int
 	idle    clock.Instant // when the last of them left
@@ -72,7 +72,7 @@ func New(cfg Config) *Queue { return &Queue{cfg: cfg, places: make(map[string]*p
 // goroutine, in the background.
 func (q *Queue) Acquire(ctx context.Context, kind, name string) (*Hold, error) {
 	return watch(ctx, q, kind, name, func(call *telemetry.Call) (*Hold, error) {
-		return turn(q, kind, name, 0, func(p *place, left func()) (*Hold, error) { return p.gate.acquire(ctx, left, call) })
+		return turn(q, kind, name, func(p *place, left func()) (*Hold, error) { return p.gate.acquire(ctx, left, call) })
 	})
 }
 
@@ -82,42 +82,34 @@ func (q *Queue) Try(ctx context.Context, kind, name string) (*Hold, error) {
 	ctx, cancel := object.Bound(ctx)
 	defer cancel()
 	return watch(ctx, q, kind, name, func(call *telemetry.Call) (*Hold, error) {
-		return turn(q, kind, name, 0, func(p *place, left func()) (*Hold, error) { return p.gate.try(ctx, left, call) })
+		return turn(q, kind, name, func(p *place, left func()) (*Hold, error) { return p.gate.try(ctx, left, call) })
 	})
 }
 
-// Enter waits until weight slots are free on the semaphore name, which has so many. Apart from that it is like Acquire.
-func (q *Queue) Enter(ctx context.Context, name string, slots, weight int64) (*Share, error) {
-	return watch(ctx, q, Semaphore, name, func(call *telemetry.Call) (*Share, error) {
-		return turn(q, Semaphore, name, slots, func(p *place, left func()) (*Share, error) {
-			return p.pool.acquire(ctx, demand{weight: weight}, left, call)
+// Enter waits until want of the slots below n of the semaphore name are free. Apart from that it is like Acquire.
+func (q *Queue) Enter(ctx context.Context, name string, n, want int64) (*Grant, error) {
+	return watch(ctx, q, Semaphore, name, func(call *telemetry.Call) (*Grant, error) {
+		return turn(q, Semaphore, name, func(p *place, left func()) (*Grant, error) {
+			return p.slots.acquire(ctx, n, want, left, call)
 		})
 	})
 }
 
-// TryEnter takes weight slots of the semaphore name if they are free and nobody waits; otherwise it returns nil.
-func (q *Queue) TryEnter(ctx context.Context, name string, slots, weight int64) (*Share, error) {
+// TryEnter takes want of the slots below n of the semaphore name if they are free; otherwise it returns nil.
+func (q *Queue) TryEnter(ctx context.Context, name string, n, want int64) (*Grant, error) {
 	ctx, cancel := object.Bound(ctx)
 	defer cancel()
-	return watch(ctx, q, Semaphore, name, func(call *telemetry.Call) (*Share, error) {
-		return turn(q, Semaphore, name, slots, func(p *place, left func()) (*Share, error) {
-			return p.pool.try(ctx, demand{weight: weight}, left, call)
+	return watch(ctx, q, Semaphore, name, func(call *telemetry.Call) (*Grant, error) {
+		return turn(q, Semaphore, name, func(p *place, left func()) (*Grant, error) {
+			return p.slots.try(ctx, n, want, left, call)
 		})
 	})
-}
-
-// Resize changes how many slots the semaphore name has.
-func (q *Queue) Resize(ctx context.Context, name string, slots, limit int64) error {
-	_, err := turn(q, Semaphore, name, slots, func(p *place, left func()) (*Share, error) {
-		return p.pool.acquire(ctx, demand{resize: limit}, left, nil)
-	})
-	return err
 }
 
 // Read waits until no writer holds the lock name, nor waits before the caller.
 func (q *Queue) Read(ctx context.Context, name string) (*Share, error) {
 	return watch(ctx, q, RWMutex, name, func(call *telemetry.Call) (*Share, error) {
-		return turn(q, RWMutex, name, 0, func(p *place, left func()) (*Share, error) {
+		return turn(q, RWMutex, name, func(p *place, left func()) (*Share, error) {
 			return p.pool.acquire(ctx, demand{weight: 1}, left, call)
 		})
 	})
@@ -128,7 +120,7 @@ func (q *Queue) TryRead(ctx context.Context, name string) (*Share, error) {
 	ctx, cancel := object.Bound(ctx)
 	defer cancel()
 	return watch(ctx, q, RWMutex, name, func(call *telemetry.Call) (*Share, error) {
-		return turn(q, RWMutex, name, 0, func(p *place, left func()) (*Share, error) {
+		return turn(q, RWMutex, name, func(p *place, left func()) (*Share, error) {
 			return p.pool.try(ctx, demand{weight: 1}, left, call)
 		})
 	})
@@ -207,13 +199,16 @@ func (q *Queue) Close(cause error) {
 		if p.pool != nil {
 			p.pool.shut(cause)
 		}
+		if p.slots != nil {
+			p.slots.shut(cause)
+		}
 	}
 }
 
 // turn runs take on the place of a name, of which a client has one at a time: it stays for as long as anything is held,
 // waited for or remembered there.
-func turn[T any](q *Queue, kind, name string, slots int64, take func(p *place, left func()) (*T, error)) (*T, error) {
-	p, err := q.enter(kind, name, slots)
+func turn[T any](q *Queue, kind, name string, take func(p *place, left func()) (*T, error)) (*T, error) {
+	p, err := q.enter(kind, name)
 	if err != nil {
 		return nil, err
 	}
@@ -233,7 +228,7 @@ func turn[T any](q *Queue, kind, name string, slots int64, take func(p *place, l
 	return h, err
 }
 
-func (q *Queue) enter(kind, name string, slots int64) (*place, error) {
+func (q *Queue) enter(kind, name string) (*place, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	p := q.places[name]
@@ -245,12 +240,10 @@ func (q *Queue) enter(kind, name string, slots int64) (*place, error) {
 		if err != nil {
 			return nil, err
 		}
-		p = q.place(kind, name, path, slots)
+		p = q.place(kind, name, path)
 		q.places[name] = p
 	case p.kind != kind:
 		return nil, &MismatchError{q.url(name), "the kind", p.kind, kind}
-	case p.slots != slots:
-		return nil, &MismatchError{q.url(name), "the size", decimal(p.slots), decimal(slots)}
 	}
 	p.users++
 	return p, nil
@@ -260,28 +253,30 @@ func (q *Queue) url(name string) string { return q.cfg.Store.URL(q.cfg.Prefix + 
 
 // place is what a name of the given kind needs. The two sides of a lock for readers and writers are like two processes to
 // each other.
-func (q *Queue) place(kind, name string, path Path, size int64) *place {
-	line := func() *line {
+func (q *Queue) place(kind, name string, path Path) *place {
+	line := func(path Path) *line {
 		return &line{
 			cfg: &q.cfg, store: q.cfg.Store.Counted(), path: path, kind: kind, about: q.cfg.Telemetry.About(kind, name),
-			slots: slots{size, size}, registry: new(registry),
+			registry: new(registry),
 		}
 	}
-	p := &place{kind: kind, slots: size}
-	if kind != Semaphore {
-		p.gate = &Gate{l: line()}
-		p.gate.l.writes = kind == RWMutex
-		p.gate.l.behind = func() { p.gate.mu.Lock(); p.gate.pursuit.found(); p.gate.mu.Unlock() }
-	}
-	if kind != Mutex {
-		p.pool = &Pool{l: line(), shared: kind == RWMutex}
+	p := &place{kind: kind}
+	switch kind {
+	case Semaphore:
+		p.slots = &Slots{cfg: &q.cfg, path: path, line: line, many: &Gate{l: line(path.many())}, slots: make(map[int64]*slot)}
+		return p
+	case RWMutex:
+		p.pool = &Pool{l: line(path), shared: true}
 		p.pool.l.behind = func() { p.pool.mu.Lock(); p.pool.pursuit.found(); p.pool.mu.Unlock() }
 	}
+	p.gate = &Gate{l: line(path)}
+	p.gate.l.writes = kind == RWMutex
+	p.gate.l.behind = func() { p.gate.mu.Lock(); p.gate.pursuit.found(); p.gate.mu.Unlock() }
 	return p
 }
 
 func (p *place) unused() bool {
-	return (p.gate == nil || p.gate.idle()) && (p.pool == nil || p.pool.idle())
+	return (p.gate == nil || p.gate.idle()) && (p.pool == nil || p.pool.idle()) && (p.slots == nil || p.slots.idle())
 }
 
 // leave notes that one less needs the place. q.mu is held.

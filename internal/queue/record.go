@@ -29,6 +29,8 @@ const (
 	keyLimit  = "limit"      // the slots that there are, from this ticket on
 	keyConfig = "configured" // the slots that its clients were made with
 
+	keySlots = "slots" // the slots that there are, as whoever made it says
+
 	// Of the registry's entries.
 	keyWeight = "weight" // the slots that the holder takes
 )
@@ -42,6 +44,7 @@ type record struct {
 	kind  string
 	prev  int64
 	base  int64
+	size  int64 // of a semaphore's ticket: the slots that its maker says there are
 	slots slots
 	term
 
@@ -122,14 +125,9 @@ func (r *record) read(p Path) (why string) {
 	}
 	r.kind = md[keyKind]
 	_, r.abandoned = md[keyGone]
+	r.size, _ = strconv.ParseInt(md[keySlots], 10, 64)
 	if why := r.term.read(md); why != "" {
 		return why
-	}
-	if r.kind == Semaphore {
-		why := cmp.Or(positive(md, keyLimit, &r.slots.limit), positive(md, keyConfig, &r.slots.configured))
-		if why != "" {
-			return why
-		}
 	}
 	if r.n == 0 {
 		r.base = r.Created.UnixMilli()
@@ -150,18 +148,12 @@ func positive(md map[string]string, key string, to *int64) (why string) {
 // draft is the ticket that follows base; nil for ticket 0.
 func (l *line) draft(base *record) object.Draft {
 	md := l.signed()
-	slots := l.slots
 	if base != nil {
 		md[keyPrev] = decimal(base.Gen)
 		md[keyBase] = decimal(base.base)
-		slots = base.slots
 	}
-	if l.kind == Semaphore {
-		if l.resize > 0 {
-			slots.limit = l.resize
-		}
-		md[keyLimit] = decimal(slots.limit)
-		md[keyConfig] = decimal(slots.configured)
+	if l.size > 0 {
+		md[keySlots] = decimal(l.size)
 	}
 	return object.Draft{Metadata: md}
 }

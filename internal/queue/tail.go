@@ -31,6 +31,21 @@ func (l *line) remembered() *tail {
 	return &tail{base: &t.record, head: t.n, proven: m.gone, gens: map[int64]int64{t.n: t.Gen}}
 }
 
+// forget ends the memory of our last ticket: somebody has come since.
+func (l *line) forget() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.memory = memory{}
+}
+
+// shallow reports whether we had the name a moment ago, and when we queued for it there was nobody but its holder.
+func (l *line) shallow() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	m := l.memory
+	return m.ticket != nil && m.queued && m.ticket.depth <= 1 && l.now().Since(m.at) <= freshness
+}
+
 // probeWidth is how many names around the predicted tail are read at once.
 const probeWidth = 6
 

@@ -2,6 +2,8 @@ package queue
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/gcsync/gcsync/internal/object"
@@ -11,7 +13,7 @@ import (
 // objects there are less.
 //
 // It knows no rules of its own: it takes all of the name for a moment, which buries whoever is silent under our eyes, as
-// any other caller would. The last ticket stays, for ever: it tells which numbers were used. A create of somebody who
+// any other caller would. The last ticket of each row stays, for ever: it tells which numbers were used. A create of somebody who
 // was paused for days may still arrive, and on a row that began again at 0 its number would be the highest, and real.
 func (q *Queue) Tidy(ctx context.Context, name string, unused time.Duration) (removed int, err error) {
 	path, err := NewPath(q.cfg.Prefix, name)
@@ -26,7 +28,11 @@ func (q *Queue) Tidy(ctx context.Context, name string, unused time.Duration) (re
 	if err != nil || unused > 0 && at.Sub(f.used) < unused { // the time is told in whole seconds
 		return 0, err
 	}
-	if len(f.tickets) > 1 || len(f.entries) > 0 && len(f.tickets) > 0 {
+	busy := len(f.tickets) > 1 || len(f.entries) > 0 && len(f.tickets) > 0
+	for _, slot := range f.slots {
+		busy = busy || len(slot) > 1
+	}
+	if busy {
 		if err := q.pass(ctx, name, f); err != nil {
 			return 0, err
 		}
@@ -44,7 +50,7 @@ func (q *Queue) Tidy(ctx context.Context, name string, unused time.Duration) (re
 
 // leftovers lists all that there is of a name.
 func (q *Queue) leftovers(ctx context.Context, path Path) (all []object.Object, f *folder, err error) {
-	for _, prefix := range [...]string{path.tickets(), path.witnesses(), path.holders()} {
+	for _, prefix := range [...]string{path.tickets(), path.witnesses(), path.holders(), path.slots()} {
 		objects, err := q.listing(ctx, prefix)
 		if err != nil {
 			return nil, nil, err
@@ -62,8 +68,8 @@ func (q *Queue) leftovers(ctx context.Context, path Path) (all []object.Object, 
 func (q *Queue) pass(ctx context.Context, name string, f *folder) error {
 	row := f.row(name)
 	if row.Kind == Semaphore {
-		top := f.tickets[len(f.tickets)-1].slots
-		s, err := q.Enter(ctx, name, top.configured, top.limit)
+		n := max(1, slices.Max(slices.Collect(maps.Keys(f.slots)))+1) // of all who ever used it
+		s, err := q.Enter(ctx, name, n, n)
 		if err != nil {
 			return err
 		}

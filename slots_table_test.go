@@ -1,0 +1,180 @@
+package gcsync_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gcsync/gcsync"
+)
+
+// fleet is a load on a semaphore: so many goroutines in each of so many processes, each of which takes slots, holds
+// them, and comes again at once.
+type fleet struct {
+	processes, goroutines int
+	slots                 int64
+	hold                  time.Duration
+	length                time.Duration                                          // of the measurement; 0: a minute
+	draw                  func(*rand.Rand, int) (take int64, hold time.Duration) // of the n'th call; nil: one slot, hold
+}
+
+// outcome is what a fleet did, after it had warmed up.
+type outcome struct {
+	rate, share float64                   // calls served in a second; slots busy, of all
+	classA      float64                   // requests a call
+	jain        float64                   // fairness among the goroutines: 1 is equal
+	waits       map[int64][]time.Duration // by the slots that a call took, sorted
+}
+
+func (o *outcome) wait(take int64, q float64) time.Duration {
+	all := o.waits[take]
+	return all[int(q*float64(len(all)-1))]
+}
+
+// drive runs a fleet in virtual time.
+func drive(t *testing.T, f fleet) (o outcome) {
+	length, warm := f.length, 10*time.Second
+	if length == 0 {
+		length = time.Minute
+	}
+	o.waits = make(map[int64][]time.Duration)
+	inBubble(t, typical, func(b *bed) {
+		ctx, stop := context.WithCancel(b.Context())
+		begin, end := time.Now().Add(warm), time.Now().Add(warm+length)
+		var mu sync.Mutex
+		var busy time.Duration
+		var served []float64
+		var hosts []*host
+		var all sync.WaitGroup
+		g := &gauge{b: b, limit: f.slots}
+		for p := range f.processes {
+			h := b.host(fmt.Sprintf("p%d", p), func(o *gcsync.Options) { o.Linger = 0 })
+			hosts = append(hosts, h)
+			s := h.Semaphore("s", f.slots)
+			for i := range f.goroutines {
+				all.Go(func() {
+					rng := rand.New(rand.NewPCG(uint64(p), uint64(i)))
+					n := 0.0
+					for call := 0; ctx.Err() == nil; call++ {
+						take, hold := int64(1), f.hold
+						if f.draw != nil {
+							take, hold = f.draw(rng, call)
+						}
+						came := time.Now()
+						permit, err := s.Acquire(ctx, take)
+						if ctx.Err() != nil {
+							if err == nil {
+								permit.Release(ctx)
+							}
+							break
+						}
+						if err != nil {
+							b.Error(err)
+							return
+						}
+						got := time.Now()
+						g.add(take)
+						time.Sleep(hold)
+						g.add(-take)
+						left := time.Now()
+						if err := permit.Release(ctx); err != nil {
+							b.Error(err)
+						}
+						mu.Lock()
+						if d := min(left.Sub(begin), end.Sub(begin)) - max(got.Sub(begin), 0); d > 0 && left.After(begin) && got.Before(end) {
+							busy += d * time.Duration(take)
+						}
+						if got.After(begin) && got.Before(end) {
+							n++
+							o.waits[take] = append(o.waits[take], got.Sub(came))
+						}
+						mu.Unlock()
+					}
+					mu.Lock()
+					served = append(served, n)
+					mu.Unlock()
+				})
+			}
+		}
+		usage := func() (a int64) {
+			for _, h := range hosts {
+				a += h.Usage().ClassA
+			}
+			return a
+		}
+		time.Sleep(warm)
+		before := usage()
+		time.Sleep(length)
+		spent := usage() - before
+		stop()
+		all.Wait()
+		var sum, squares float64
+		for _, n := range served {
+			sum += n
+			squares += n * n
+		}
+		o.rate, o.classA = sum/length.Seconds(), float64(spent)/sum
+		o.share = busy.Seconds() / length.Seconds() / float64(f.slots)
+		o.jain = sum * sum / (float64(len(served)) * squares)
+		for _, w := range o.waits {
+			slices.Sort(w)
+		}
+	})
+	return o
+}
+
+// TestSemaphoreTable measures how much of a semaphore a fleet can use, and at which price.
+func TestSemaphoreTable(t *testing.T) {
+	every := os.Getenv("GCSYNC_TABLE") != ""
+	for _, row := range []struct {
+		fleet
+		share, classA, jain float64 // bounds; 0: none
+		always              bool
+		besides             func(o outcome) bool
+	}{
+		{fleet: fleet{processes: 16, goroutines: 1, slots: 4, hold: 100 * time.Millisecond}, share: 0.60, always: true},
+		{fleet: fleet{processes: 16, goroutines: 1, slots: 4, hold: time.Second}, share: 0.88, always: true},
+		{fleet: fleet{processes: 64, goroutines: 1, slots: 4, hold: time.Second}, share: 0.88, classA: 5, jain: 0.97},
+		{fleet: fleet{processes: 64, goroutines: 1, slots: 32, hold: time.Second}, share: 0.85, classA: 2.5},
+		{fleet: fleet{processes: 64, goroutines: 1, slots: 64, hold: time.Second}, share: 0.85, classA: 2},
+		{fleet: fleet{processes: 8, goroutines: 16, slots: 32, hold: time.Second}, share: 0.88},
+		{fleet: fleet{processes: 4, goroutines: 64, slots: 64, hold: 200 * time.Millisecond}, share: 0.80, classA: 2.5},
+		{fleet: fleet{processes: 1, goroutines: 64, slots: 32, hold: time.Second}, share: 0.97, classA: 0.5, always: true},
+		{fleet: fleet{processes: 32, goroutines: 1, slots: 8, length: 5 * time.Minute, draw: func(rng *rand.Rand, _ int) (int64, time.Duration) {
+			if rng.IntN(20) == 0 {
+				return 1, 20 * time.Second
+			}
+			return 1, time.Second
+		}}, besides: func(o outcome) bool {
+			return o.rate >= 3.6 && o.wait(1, 0.99) <= 30*time.Second && o.wait(1, 1) <= time.Minute
+		}},
+		{fleet: fleet{processes: 16, goroutines: 1, slots: 8, draw: func(_ *rand.Rand, call int) (int64, time.Duration) {
+			if call%4 == 3 {
+				return 3, 500 * time.Millisecond
+			}
+			return 1, 500 * time.Millisecond
+		}}, share: 0.50, besides: func(o outcome) bool {
+			return o.wait(1, 1) <= 6*o.wait(1, 0.5) && o.wait(3, 1) <= 6*o.wait(3, 0.5)
+		}},
+	} {
+		if !every && !row.always {
+			continue
+		}
+		o := drive(t, row.fleet)
+		line := fmt.Sprintf("%2d x %2d on %2d, %5v: %5.1f/s, %3.0f %%, class A %.2f, Jain %.3f,", row.processes, row.goroutines, row.slots, row.hold, o.rate, 100*o.share, o.classA, o.jain)
+		for _, take := range []int64{1, 3} {
+			if o.waits[take] != nil {
+				line += fmt.Sprintf(" wait for %d: median %.1fs, p99 %.1fs, worst %.1fs", take, o.wait(take, 0.5).Seconds(), o.wait(take, 0.99).Seconds(), o.wait(take, 1).Seconds())
+			}
+		}
+		t.Log(line)
+		if o.share < row.share || row.classA > 0 && o.classA > row.classA || o.jain < row.jain || row.besides != nil && !row.besides(o) {
+			t.Errorf("beyond the bounds: %s", line)
+		}
+	}
+}
