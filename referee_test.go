@@ -43,13 +43,14 @@ type referee struct {
 }
 
 type belief struct {
-	m      *machine
-	hold   hold
-	weight int64
-	grant  int  // the operation that it came from
-	ending bool // the operation that ends it has begun
-	name   string
-	parts  []*belief // of several slots, one in each
+	m        *machine
+	hold     hold
+	weight   int64
+	grant    int  // the operation that it came from
+	ending   bool // the operation that ends it has begun
+	name     string
+	parts    []*belief // of several slots, one in each
+	gathered bool      // with others, for one call
 }
 
 // lost says who has lost a lease and when.
@@ -128,7 +129,7 @@ func (r *referee) acquiring(m *machine, name string, weight int64) func(hold) ho
 					continue
 				}
 				r.history(slot).answer(m.id, id, part.Token())
-				c := &belief{m: m, hold: part, weight: 1, grant: id, name: slot}
+				c := &belief{m: m, hold: part, weight: 1, grant: id, name: slot, gathered: weight > 1}
 				b.parts = append(b.parts, c)
 				r.believers[slot] = append(r.believers[slot], c)
 				r.count(slot)
@@ -187,8 +188,8 @@ func (r *referee) granted(name string, b *belief) {
 	if turn > 0 && own.passed.IsZero() {
 		own.passed = now
 	}
-	if turn == 0 || next == nil || !r.w.plot.calm {
-		return
+	if turn == 0 || next == nil || !r.w.plot.calm || b.gathered {
+		return // what was gathered was granted some time before its holder was told
 	}
 	// The process looks for a successor from its second turn on, at least each fifth of a second.
 	known := latest(next.made, own.passed).Add(200*time.Millisecond + 700*time.Millisecond)
