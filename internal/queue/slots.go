@@ -78,6 +78,7 @@ type part struct {
 	slot  *slot
 	lease *lease.Lease
 	fresh bool // the first turn of a tenure
+	began clock.Instant
 }
 
 // Grant is a number of slots that are held.
@@ -292,7 +293,7 @@ func (s *Slots) serve(sl *slot) {
 		sl.giveUp(lease.ErrLost)
 		return
 	}
-	p := &part{slot: sl, lease: granted, fresh: sl.tenure.passes == 1}
+	p := &part{slot: sl, lease: granted, fresh: sl.tenure.passes == 1, began: sl.l.now()}
 	if p.fresh {
 		sl.l.inherits()
 	} else {
@@ -430,7 +431,8 @@ func (s *Slots) endAll(parts []*part, told *telemetry.Hold) (dropped []*tenure) 
 			dropped = append(dropped, sl.drop(lease.ErrReleased))
 		case sl.busyHere() && !t.awaited() && t.passes <= maxPasses:
 			sl.l.event(Lingered, none)
-			sl.linger = s.cfg.Tasks.AfterFunc(s.cfg.Linger, func(context.Context) { s.settle(sl, t, false) })
+			rest := min(s.cfg.Linger, max(shortLinger, sl.l.now().Since(p.began)))
+			sl.linger = s.cfg.Tasks.AfterFunc(rest, func(context.Context) { s.settle(sl, t, false) })
 		default:
 			dropped = append(dropped, sl.drop(lease.ErrReleased))
 		}
@@ -670,7 +672,7 @@ func (s *Slots) try(ctx context.Context, n, want int64, left func(), call *telem
 			rounds++
 			had = len(a.parts)
 			s.mu.Unlock()
-			v, err := s.view(ctx, call)
+			v, err := s.viewUnless(ctx, a.ready, call)
 			s.mu.Lock()
 			select {
 			case <-a.ready:
@@ -694,6 +696,30 @@ func (s *Slots) try(ctx context.Context, n, want int64, left func(), call *telem
 		case <-ctx.Done():
 		}
 		s.mu.Lock()
+	}
+}
+
+// viewUnless is view, but returns as soon as the call is answered, which it may be by a slot of ours: it must not hold that
+// for as long as the service takes to list.
+func (s *Slots) viewUnless(ctx context.Context, answered <-chan struct{}, call *telemetry.Call) (view, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type seen struct {
+		v   view
+		err error
+	}
+	done := make(chan seen, 1)
+	if !s.cfg.Tasks.Go(func(context.Context) {
+		v, err := s.view(ctx, call)
+		done <- seen{v, err}
+	}) {
+		return nil, context.Canceled // closed, which the caller finds out
+	}
+	select {
+	case got := <-done:
+		return got.v, got.err
+	case <-answered:
+		return nil, nil
 	}
 }
 
