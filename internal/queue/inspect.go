@@ -177,11 +177,11 @@ func (q *Queue) folders(objects []object.Object) []*folder {
 		l := &line{cfg: &q.cfg, store: q.cfg.Store, path: at}
 		switch dir {
 		case dirTickets:
-			if r, err := l.parse(o); err != nil {
-				break
-			} else if ofSlot {
+			switch r, err := l.parse(o); {
+			case err != nil: // nobody's
+			case ofSlot:
 				f.slots[i] = append(f.slots[i], r)
-			} else {
+			default:
 				f.tickets = append(f.tickets, r)
 			}
 		case dirHolders:

@@ -26,9 +26,6 @@ const (
 	keyGone    = "abandoned"
 
 	// Of a semaphore's tickets.
-	keyLimit  = "limit"      // the slots that there are, from this ticket on
-	keyConfig = "configured" // the slots that its clients were made with
-
 	keySlots = "slots" // the slots that there are, as whoever made it says
 
 	// Of the registry's entries.

@@ -36,7 +36,6 @@ type Slots struct {
 	waiters list.List       // of *request, in the order of their arrival
 	slots   map[int64]*slot // those that we hold or queue for, and those that we remember
 	agreed  bool            // the name is known to be a semaphore's
-	told    bool            // that others use another size
 	changed chan struct{}   // closed when a pursuit has come to something
 	looking bool            // a listing is under way, for those who wait
 	looks   int             // without success, since anybody last got a slot
