@@ -20,7 +20,7 @@ func TestSemaphoreSimulation(t *testing.T) {
 		weights:  []int64{1, 1, 2, 3},
 		boot:     func(m *machine) locks { return semaphores{m.connect(), 3} },
 		never:    queue.Event.Shared,
-	}, 100)
+	}, 50)
 }
 
 // TestRWMutexSimulation is TestSimulation for locks of readers and writers: there are more slots than readers, and a

@@ -36,7 +36,7 @@ var (
 // TestSimulation runs fleets of clients through seeded schedules of faults, in virtual time, and holds what they do
 // against the invariants of the protocol. A failure names the seed; go test -run TestSimulation -sim.seed N -sim.count 1
 // -v replays it with a timeline.
-func TestSimulation(t *testing.T) { simulate(t, mutexKind, 200) }
+func TestSimulation(t *testing.T) { simulate(t, mutexKind, 150) }
 
 // simulate runs as many schedules on a kind of lock as the flags say, a few if they say nothing.
 func simulate(t *testing.T, kind lockKind, few int) {

@@ -137,14 +137,14 @@ func TestSemaphoreTable(t *testing.T) {
 		always              bool
 		besides             func(o outcome) bool
 	}{
-		{fleet: fleet{processes: 16, goroutines: 1, slots: 4, hold: 100 * time.Millisecond}, share: 0.60, always: true},
+		{fleet: fleet{processes: 16, goroutines: 1, slots: 4, hold: 100 * time.Millisecond}, share: 0.60},
 		{fleet: fleet{processes: 16, goroutines: 1, slots: 4, hold: time.Second}, share: 0.88, always: true},
 		{fleet: fleet{processes: 64, goroutines: 1, slots: 4, hold: time.Second}, share: 0.88, classA: 5, jain: 0.97},
 		{fleet: fleet{processes: 64, goroutines: 1, slots: 32, hold: time.Second}, share: 0.85, classA: 2.5},
 		{fleet: fleet{processes: 64, goroutines: 1, slots: 64, hold: time.Second}, share: 0.85, classA: 2},
 		{fleet: fleet{processes: 8, goroutines: 16, slots: 32, hold: time.Second}, share: 0.88},
 		{fleet: fleet{processes: 4, goroutines: 64, slots: 64, hold: 200 * time.Millisecond}, share: 0.80, classA: 2.5},
-		{fleet: fleet{processes: 1, goroutines: 64, slots: 32, hold: time.Second}, share: 0.97, classA: 0.5, always: true},
+		{fleet: fleet{processes: 1, goroutines: 64, slots: 32, hold: time.Second}, share: 0.97, classA: 0.5},
 		{fleet: fleet{processes: 32, goroutines: 1, slots: 8, length: 5 * time.Minute, draw: func(rng *rand.Rand, _ int) (int64, time.Duration) {
 			if rng.IntN(20) == 0 {
 				return 1, 20 * time.Second
