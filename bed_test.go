@@ -6,6 +6,7 @@ import (
 	"log"
 	"log/slog"
 	"os"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -37,6 +38,8 @@ type bed struct {
 	*testing.T
 	srv   *gcstest.Server
 	start time.Time
+
+	mu    sync.Mutex
 	leave []func()
 }
 
@@ -89,6 +92,8 @@ func (b *bed) host(name string, change ...func(*gcsync.Options)) *host {
 		b.Fatal(err)
 	}
 	h.Client = c
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.leave = append(b.leave, func() {
 		h.faults.Partition(false)
 		h.faults.Resume()
