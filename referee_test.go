@@ -331,8 +331,9 @@ func (r *referee) sending(m *machine, op gcstest.Op) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	_, record, _ := strings.Cut(op.Name, "/")
-	if l, ok := r.lost[record]; ok && l.m == m && time.Now().After(l.at) {
+	name, record := taken(op.Name)
+	record = r.record(name, record)
+	if l, ok := r.lost[name+"/"+record]; ok && l.m == m && time.Now().After(l.at) {
 		r.fail("machine %d renews %s %v after it has lost it", m.id, record, time.Since(l.at))
 	}
 }
@@ -419,16 +420,14 @@ func (r *referee) observe(rec gcstest.Record) {
 	if rec.Status/100 != 2 || rec.Kind == gcstest.List {
 		return
 	}
-	_, path, _ := strings.Cut(rec.Name, "/") // past the prefix of all objects
-	record := path[strings.LastIndex(path[:max(0, strings.LastIndex(path, "/"))], "/")+1:]
-	name := strings.TrimSuffix(strings.TrimSuffix(path, record), "/")
+	name, record := taken(rec.Name)
 
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	num, ok := strings.CutPrefix(record, "t/")
 	if !ok {
 		if rec.Kind == gcstest.Delete {
-			r.deleted(name, record)
+			r.deleted(name, r.record(name, record))
 		}
 		return
 	}
@@ -452,6 +451,24 @@ func (r *referee) observe(rec gcstest.Record) {
 	r.bounded(name)
 }
 
+// taken takes the name of an object apart: the lock, or the slot, and what it is there.
+func taken(object string) (name, record string) {
+	_, path, _ := strings.Cut(object, "/") // past the prefix of all objects
+	record = path[strings.LastIndex(path[:max(0, strings.LastIndex(path, "/"))], "/")+1:]
+	return strings.TrimSuffix(strings.TrimSuffix(path, record), "/"), record
+}
+
+// record is what a hold on the object calls it: an entry goes by its token. r.mu is held.
+func (r *referee) record(name, record string) string {
+	entry, ok := strings.CutPrefix(record, "h/")
+	num, nonce, reader := strings.Cut(entry, "-")
+	if !ok || !reader || r.rows[name] == nil {
+		return record
+	}
+	n, _ := strconv.ParseInt(num, 10, 64)
+	return fmt.Sprintf("h/%d", queue.ReaderToken(r.rows[name].base+n, nonce))
+}
+
 // made is called when a ticket was created. r.mu is held.
 func (r *referee) made(name string, q *row, n int64, rec gcstest.Record) {
 	prev, _ := strconv.ParseInt(rec.Metadata["prev"], 10, 64)
@@ -465,7 +482,10 @@ func (r *referee) made(name string, q *row, n int64, rec gcstest.Record) {
 	t := &ticketSeen{gen: rec.Generation, owner: rec.Metadata["owner"], made: rec.Time}
 	t.read(rec)
 	q.tickets[n] = t
-	if n == 1 {
+	switch n {
+	case 0:
+		q.base = rec.Time.UnixMilli()
+	case 1:
 		q.base, _ = strconv.ParseInt(rec.Metadata["base"], 10, 64)
 	}
 }

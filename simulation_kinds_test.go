@@ -30,7 +30,7 @@ func TestRWMutexSimulation(t *testing.T) {
 		slots:   1000,
 		weights: []int64{1, 1, 1000},
 		boot:    func(m *machine) locks { return rwMutexes{m.connect()} },
-		never:   without(queue.Resized, queue.BaseShown),
+		never:   without(queue.BaseShown),
 	}, 100)
 }
 
@@ -129,9 +129,8 @@ func (l rwMutexes) close(ctx context.Context) { l.c.Close(ctx) }
 func (h *rwHold) unlock(ctx context.Context) error { return h.release(ctx) }
 
 func (h *rwHold) record(base int64) string {
-	if n := h.Token()>>20 - base; h.writer {
-		return fmt.Sprintf("t/%019d", n-1)
-	} else {
-		return fmt.Sprintf("h/%019d", n)
+	if h.writer {
+		return fmt.Sprintf("t/%019d", h.Token()>>20-base-1)
 	}
+	return fmt.Sprintf("h/%d", h.Token())
 }

@@ -236,8 +236,12 @@ func (w *wait) doubt(ctx context.Context) error {
 		}
 		return err
 	}
+	own := w.t.id()
+	if own.gen == 0 {
+		own = w.t.baton.id() // a reader is not in the row, but stands behind what is
+	}
 	for _, r := range recs {
-		if r.id() == w.t.id() {
+		if r.id() == own {
 			low := chain(recs, r, w.t.gens)
 			if low > w.t.head {
 				w.t.head, w.t.proven = min(low, w.t.n-2), false
@@ -247,7 +251,7 @@ func (w *wait) doubt(ctx context.Context) error {
 			return nil
 		}
 	}
-	gone, err := w.l.isGone(ctx, w.t.n, w.t.Gen)
+	gone, err := w.l.isGone(ctx, own.n, own.gen)
 	switch {
 	case gone:
 		return errExpired // we were removed from the queue: paused for long, and expired

@@ -51,10 +51,7 @@ func (l *line) enqueue(ctx context.Context, only bool) (*ticket, error) {
 		t := l.adopt(recs)
 		if t == nil {
 			if only && end.head < end.base.n {
-				if cleared, err := l.clear(ctx, find(recs, end.head), find(recs, end.head+1)); !cleared {
-					if err != nil { // what could not be proven is held
-						l.cfg.Logger.Debug("gcsync: cannot tell whether the holder lives", "queue", l.store.URL(string(l.path)), "error", err)
-					}
+				if !l.cleared(ctx, end, recs) {
 					return nil, nil
 				}
 				continue
@@ -81,6 +78,15 @@ func (l *line) enqueue(ctx context.Context, only bool) (*ticket, error) {
 			return t, nil
 		}
 	}
+}
+
+// cleared removes the holder that a listing shows in the way of a caller who does not wait, if it is dead.
+func (l *line) cleared(ctx context.Context, end *tail, recs []*record) bool {
+	cleared, err := l.clear(ctx, find(recs, end.head), find(recs, end.head+1))
+	if err != nil { // what could not be proven is held
+		l.cfg.Logger.Debug("gcsync: cannot tell whether the holder lives", "queue", l.store.URL(string(l.path)), "error", err)
+	}
+	return cleared
 }
 
 // agree reports whether the newest ticket is of what our clients take the name for.

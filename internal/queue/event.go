@@ -39,18 +39,16 @@ const (
 	SilenceProven                // concluded from the service's clock that a holder is dead
 	Swept                        // deleted a leftover object
 
-	// Of what several may hold at once.
-	Registered       // wrote an entry into the registry
-	Admitted         // deleted the baton of our own ticket: the entry counts
-	AdmissionProven  // ... as an absent baton told after an attempt without an answer
-	AdmissionRefused // ... was deleted by another, or late: queued again
-	Withdrawn        // gave up a turn at the head
-	EntryGone        // somebody left the registry
-	EntryExpired     // removed the entry of a silent holder
-	Resized          // wrote a ticket with another limit
-	Joined           // shared a hold of this process
-	JoinRefused      // did not, because others have queued since
-	events           // their number
+	// Of readers and writers.
+	Registered   // wrote an entry into the registry
+	Admitted     // the entry counts
+	Overtaken    // ... came to nothing, for a later writer may not have seen it: wrote another
+	Withdrawn    // took back an entry, or gave up a turn at the head
+	EntryGone    // somebody left the registry
+	EntryExpired // removed the entry of a silent reader
+	Joined       // shared the entry of this process
+	JoinRefused  // did not, because a writer has queued since
+	events       // their number
 )
 
 var eventNames = [...]string{
@@ -59,15 +57,15 @@ var eventNames = [...]string{
 	"claim expired", "ttl expired", "abandoned obeyed", "requeued", "granted",
 	"passed", "pass limit", "lingered", "linger cut", "released", "delete retried", "lost", "renewed", "renewal retried", "renewal failed", "queued",
 	"orphaned", "given up", "witness left", "silence proven", "swept",
-	"registered", "admitted", "admission proven", "admission refused", "withdrawn",
-	"entry gone", "entry expired", "resized", "joined", "join refused",
+	"registered", "admitted", "overtaken", "withdrawn",
+	"entry gone", "entry expired", "joined", "join refused",
 }
 
 var _ [events]struct{} = [len(eventNames)]struct{}{} // one name for each
 
 func (e Event) String() string { return eventNames[e] }
 
-// Shared reports whether e happens only to what several may hold at once.
+// Shared reports whether e happens only to locks of readers and writers.
 func (e Event) Shared() bool { return e >= Registered }
 
 // Events returns all events there are.

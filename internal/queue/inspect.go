@@ -230,13 +230,18 @@ func (f *folder) row(name string) *Row {
 		}
 		return row
 	}
+	var waiting []Place
 	for _, e := range f.entries {
-		if e.n > head {
-			continue // not in yet
+		p := placeOf(e.token(), e.Object, e.Object, &e.term)
+		if e.base != top.base || e.n <= head {
+			row.Holders = append(row.Holders, p)
+		} else {
+			waiting = append(waiting, p)
 		}
-		row.Holders = append(row.Holders, placeOf(top.base+e.n, e.Object, e.Object, &e.term))
 	}
 	row.places(f.tickets, 0, len(row.Holders) == 0) // if nobody else is in, whoever is at the head is
+	row.Behind = append(row.Behind, waiting...)
+	slices.SortFunc(row.Behind, func(a, b Place) int { return cmp.Compare(a.Token, b.Token) })
 	return row
 }
 
@@ -258,7 +263,7 @@ func (row *Row) places(tickets []*record, slot int64, in bool) {
 		if baton.abandoned {
 			continue // nobody stands here any more; the place goes when its turn comes
 		}
-		p := placeOf(r.base+r.n, r.Object, baton.Object, &baton.term)
+		p := placeOf((r.base+r.n)<<passBits, r.Object, baton.Object, &baton.term)
 		p.baton, p.Slot = baton, slot
 		switch {
 		case r.n == head+1 && in:
@@ -269,10 +274,10 @@ func (row *Row) places(tickets []*record, slot int64, in bool) {
 	}
 }
 
-// placeOf is the place of the number n, who came with one object and is kept alive by another.
-func placeOf(n int64, came, kept object.Object, t *term) Place {
+// placeOf is the place of whoever came with one object and is kept alive by another.
+func placeOf(token int64, came, kept object.Object, t *term) Place {
 	p := Place{
-		Token: n << passBits,
+		Token: token,
 		Owner: came.Metadata[keyOwner],
 		Host:  came.Metadata[keyHost],
 		Came:  came.Created,
@@ -301,7 +306,7 @@ func (q *Queue) Evict(ctx context.Context, name string, token int64) error {
 	var at *Place
 	for i := range row.Holders {
 		switch p := &row.Holders[i]; {
-		case p.Token>>passBits != token>>passBits:
+		case p.Token != token && (p.baton == nil || p.Token>>passBits != token>>passBits):
 		case at != nil:
 			return fmt.Errorf("slots %d and %d have holders of this token: wait for one of them to end", at.Slot, p.Slot)
 		default:

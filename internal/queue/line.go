@@ -39,14 +39,10 @@ type line struct {
 	path  Path
 	kind  string
 	about telemetry.Subject // of what is told
-	slots slots             // of a semaphore, as its clients here were made
 
 	writes bool // for the writers of a lock that has readers, too: they are in only when nobody else is
 
 	// What only the one goroutine that acts on the line touches.
-	resize   int64     // the limit that our next ticket brings; 0: that of the one before it
-	registry *registry // those who are in without a baton; nil: the kind has no such
-
 	size   int64  // of a semaphore, for its tickets to tell
 	hint   *tail  // what a listing of all slots has shown of this row, for the next ticket; nil: nothing
 	brief  bool   // who only tries gives up as soon as somebody was faster, for there are other slots
@@ -102,7 +98,7 @@ func (t *ticket) token(pass int64) int64 { return (t.base+t.n)<<passBits | pass 
 
 const (
 	passBits  = 20
-	maxPasses = 1<<passBits - 1
+	maxPasses = 1<<(passBits-1) - 1 // the upper half is the readers'
 )
 
 func (l *line) get(ctx context.Context, n int64) (object.Object, error) {

@@ -103,8 +103,8 @@ func (p Path) slotOf() (of Path, i int64, ok bool) {
 // ticket names the n'th ticket.
 func (p Path) ticket(n int64) string { return p.numbered(dirTickets, n) }
 
-// holder names the registry's entry of whoever came with the n'th ticket.
-func (p Path) holder(n int64) string { return p.numbered(dirHolders, n) }
+// entry names the registry's entry of a reader behind the n'th ticket.
+func (p Path) entry(n int64, nonce string) string { return p.numbered(dirHolders, n) + "-" + nonce }
 
 func (p Path) numbered(dir string, n int64) string {
 	var num [digits]byte
@@ -121,8 +121,14 @@ func (p Path) number(name string) (int64, bool) { return p.numberIn(dirTickets, 
 // anchor names the object that every listing of the registry ends with.
 func (p Path) anchor() string { return p.holders() + "anchor" }
 
-// holderNumber does the same for an entry of the registry.
-func (p Path) holderNumber(name string) (int64, bool) { return p.numberIn(dirHolders, name) }
+// behind returns the number of the ticket that the registry's entry of this name stands behind.
+func (p Path) behind(name string) (int64, bool) {
+	end := len(p) + len(dirHolders) + digits
+	if len(name) < end+2 || name[end] != '-' {
+		return 0, false
+	}
+	return p.numberIn(dirHolders, name[:end])
+}
 
 func (p Path) numberIn(dir, name string) (int64, bool) {
 	s, ok := strings.CutPrefix(name, string(p)+dir)

@@ -54,10 +54,10 @@ type Queue struct {
 
 // place is one name in this process, and how many need it to stay: calls under way and turns not yet released.
 type place struct {
-	kind  string
-	gate  *Gate  // where turns are exclusive
-	pool  *Pool  // where several hold at once
-	slots *Slots // of a semaphore
+	kind    string
+	gate    *Gate    // where turns are exclusive
+	readers *Readers // of a lock that has them
+	slots   *Slots   // of a semaphore
 
 	users   int
 	idle    clock.Instant // when the last of them left
@@ -110,7 +110,7 @@ func (q *Queue) TryEnter(ctx context.Context, name string, n, want int64) (*Gran
 func (q *Queue) Read(ctx context.Context, name string) (*Share, error) {
 	return watch(ctx, q, RWMutex, name, func(call *telemetry.Call) (*Share, error) {
 		return turn(q, RWMutex, name, func(p *place, left func()) (*Share, error) {
-			return p.pool.acquire(ctx, demand{weight: 1}, left, call)
+			return p.readers.acquire(ctx, left, call)
 		})
 	})
 }
@@ -121,7 +121,7 @@ func (q *Queue) TryRead(ctx context.Context, name string) (*Share, error) {
 	defer cancel()
 	return watch(ctx, q, RWMutex, name, func(call *telemetry.Call) (*Share, error) {
 		return turn(q, RWMutex, name, func(p *place, left func()) (*Share, error) {
-			return p.pool.try(ctx, demand{weight: 1}, left, call)
+			return p.readers.try(ctx, left, call)
 		})
 	})
 }
@@ -144,15 +144,15 @@ func (q *Queue) Holder(name string) (*Hold, error) {
 func (q *Queue) Park(s *Share) { s.park() }
 
 // Unpark returns the oldest share that was left with the name, and takes it from there.
-func (q *Queue) Unpark(name string) (*Share, error) { return q.parked(name, (*Pool).unpark) }
+func (q *Queue) Unpark(name string) (*Share, error) { return q.parked(name, (*Readers).unpark) }
 
 // Reader returns the latest share that was left with the name.
-func (q *Queue) Reader(name string) (*Share, error) { return q.parked(name, (*Pool).reading) }
+func (q *Queue) Reader(name string) (*Share, error) { return q.parked(name, (*Readers).reading) }
 
-func (q *Queue) parked(name string, which func(*Pool) *Share) (*Share, error) {
+func (q *Queue) parked(name string, which func(*Readers) *Share) (*Share, error) {
 	p, err := q.find(name)
-	if p != nil && p.pool != nil {
-		if s := which(p.pool); s != nil {
+	if p != nil && p.readers != nil {
+		if s := which(p.readers); s != nil {
 			return s, nil
 		}
 	}
@@ -196,8 +196,8 @@ func (q *Queue) Close(cause error) {
 		if p.gate != nil {
 			p.gate.shut(cause)
 		}
-		if p.pool != nil {
-			p.pool.shut(cause)
+		if p.readers != nil {
+			p.readers.shut(cause)
 		}
 		if p.slots != nil {
 			p.slots.shut(cause)
@@ -255,10 +255,7 @@ func (q *Queue) url(name string) string { return q.cfg.Store.URL(q.cfg.Prefix + 
 // each other.
 func (q *Queue) place(kind, name string, path Path) *place {
 	line := func(path Path) *line {
-		return &line{
-			cfg: &q.cfg, store: q.cfg.Store.Counted(), path: path, kind: kind, about: q.cfg.Telemetry.About(kind, name),
-			registry: new(registry),
-		}
+		return &line{cfg: &q.cfg, store: q.cfg.Store.Counted(), path: path, kind: kind, about: q.cfg.Telemetry.About(kind, name)}
 	}
 	p := &place{kind: kind}
 	switch kind {
@@ -266,8 +263,8 @@ func (q *Queue) place(kind, name string, path Path) *place {
 		p.slots = &Slots{cfg: &q.cfg, path: path, line: line, many: &Gate{l: line(path.many())}, slots: make(map[int64]*slot)}
 		return p
 	case RWMutex:
-		p.pool = &Pool{l: line(path), shared: true}
-		p.pool.l.behind = func() { p.pool.mu.Lock(); p.pool.pursuit.found(); p.pool.mu.Unlock() }
+		p.readers = &Readers{l: line(path)}
+		p.readers.l.behind = func() { p.readers.mu.Lock(); p.readers.pursuit.found(); p.readers.mu.Unlock() }
 	}
 	p.gate = &Gate{l: line(path)}
 	p.gate.l.writes = kind == RWMutex
@@ -276,7 +273,7 @@ func (q *Queue) place(kind, name string, path Path) *place {
 }
 
 func (p *place) unused() bool {
-	return (p.gate == nil || p.gate.idle()) && (p.pool == nil || p.pool.idle()) && (p.slots == nil || p.slots.idle())
+	return (p.gate == nil || p.gate.idle()) && (p.readers == nil || p.readers.idle()) && (p.slots == nil || p.slots.idle())
 }
 
 // leave notes that one less needs the place. q.mu is held.

@@ -27,9 +27,6 @@ const (
 
 	// Of a semaphore's tickets.
 	keySlots = "slots" // the slots that there are, as whoever made it says
-
-	// Of the registry's entries.
-	keyWeight = "weight" // the slots that the holder takes
 )
 
 // record is what a ticket's metadata says. Its creator wrote all but the last three; the holder that it is the baton of
@@ -42,16 +39,9 @@ type record struct {
 	prev  int64
 	base  int64
 	size  int64 // of a semaphore's ticket: the slots that its maker says there are
-	slots slots
 	term
 
 	abandoned bool
-}
-
-// slots is the size of a semaphore; zero for what is none. The two differ after a Resize.
-type slots struct {
-	limit      int64 // in force
-	configured int64 // what its clients were made with
 }
 
 // term is how long the holder whom a record keeps alive may be silent.

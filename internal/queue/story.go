@@ -56,12 +56,12 @@ type story struct {
 	ticket   int64             // the last of them
 	ahead    int64             // tickets that were there before it, but for the idle tail
 	distance int64             // those of them that were there when it last looked
-	blocker  *entry            // one of those who are in at the head, where there is no room
+	blocker  *entry            // one of those who read, when we are at the head
 	holder   *record           // the ticket of whoever is before us, if anybody is
 	renewed  *record           // that one's baton, once it has renewed
 	dead     bool              // that one was removed by us
-	full     bool              // at the head there was no room
-	left     *entry            // who made some, last
+	full     bool              // at the head there were readers
+	left     *entry            // who of them left last
 }
 
 // begins starts a new story.
@@ -104,14 +104,14 @@ func (l *line) advanced(distance int64) {
 	l.story.distance = max(0, distance)
 }
 
-// blocked notes one of those who are in at the head, where there is no room.
+// blocked notes one of those who read while we are at the head.
 func (l *line) blocked(by *entry) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.story.blocker = by
 }
 
-// crowded notes that there was no room at the head, and who made some.
+// crowded notes that there were readers at the head, and which of them has left.
 func (l *line) crowded(left *entry) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -186,14 +186,14 @@ func (g *Gate) explain(call *telemetry.Call, ahead int) {
 	call.Facts = f.Behind(ahead)
 }
 
-// explain tells a call how it came to its share, or how far it got. p.mu is held.
-func (p *Pool) explain(call *telemetry.Call, joined bool, ahead int) {
+// explain tells a call how it came to its share, or how far it got. r.mu is held.
+func (r *Readers) explain(call *telemetry.Call, joined bool) {
 	switch {
 	case call == nil:
 	case joined:
 		call.Facts = telemetry.Facts{Local: true}
 	default:
-		call.Facts = p.l.facts().Behind(ahead)
+		call.Facts = r.l.facts() // who came to wait here meanwhile is ahead of nobody: all go in together
 	}
 }
 

@@ -98,7 +98,7 @@ func (l *line) try(ctx context.Context) (tn *tenure, behind *ticket, err error) 
 		if tn := l.hold(t); tn != nil {
 			switch err := tn.drain(ctx, false); err {
 			case nil:
-			case errNoRoom:
+			case errBusy:
 				return nil, nil, nil
 			case errAgain:
 				continue
