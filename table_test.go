@@ -21,6 +21,30 @@ type fleet struct {
 	hold                  time.Duration
 	length                time.Duration                                          // of the measurement; 0: a minute
 	draw                  func(*rand.Rand, int) (take int64, hold time.Duration) // of the n'th call; nil: one slot, hold
+	lock                  func(*host) acquire                                    // nil: a semaphore
+	beside                func(context.Context, *bed)                            // what else goes on
+}
+
+// acquire takes so many slots and returns what gives them back.
+type acquire func(ctx context.Context, take int64) (release func(context.Context) error, err error)
+
+func (f *fleet) enter(h *host) acquire {
+	if f.lock != nil {
+		return f.lock(h)
+	}
+	s := h.Semaphore("s", f.slots)
+	return func(ctx context.Context, take int64) (func(context.Context) error, error) {
+		p, err := s.Acquire(ctx, take)
+		return func(ctx context.Context) error { return p.Release(ctx) }, err
+	}
+}
+
+// reading is a fleet's lock where all of it reads.
+func reading(h *host) acquire {
+	m := h.RWMutex("s")
+	return func(ctx context.Context, _ int64) (func(context.Context) error, error) {
+		return m.RUnlock, m.RLock(ctx)
+	}
 }
 
 // outcome is what a fleet did, after it had warmed up.
@@ -55,7 +79,7 @@ func drive(t *testing.T, f fleet) (o outcome) {
 		for p := range f.processes {
 			h := b.host(fmt.Sprintf("p%d", p), func(o *gcsync.Options) { o.Linger = 0 })
 			hosts = append(hosts, h)
-			s := h.Semaphore("s", f.slots)
+			enter := f.enter(h)
 			for i := range f.goroutines {
 				all.Go(func() {
 					rng := rand.New(rand.NewPCG(uint64(p), uint64(i)))
@@ -66,10 +90,10 @@ func drive(t *testing.T, f fleet) (o outcome) {
 							take, hold = f.draw(rng, call)
 						}
 						came := time.Now()
-						permit, err := s.Acquire(ctx, take)
+						release, err := enter(ctx, take)
 						if ctx.Err() != nil {
 							if err == nil {
-								permit.Release(ctx)
+								release(ctx)
 							}
 							break
 						}
@@ -82,7 +106,7 @@ func drive(t *testing.T, f fleet) (o outcome) {
 						time.Sleep(hold)
 						g.add(-take)
 						left := time.Now()
-						if err := permit.Release(ctx); err != nil {
+						if err := release(ctx); err != nil {
 							b.Error(err)
 						}
 						mu.Lock()
@@ -107,6 +131,9 @@ func drive(t *testing.T, f fleet) (o outcome) {
 			}
 			return a
 		}
+		if f.beside != nil {
+			all.Go(func() { f.beside(ctx, b) })
+		}
 		time.Sleep(warm)
 		before := usage()
 		time.Sleep(length)
@@ -128,15 +155,38 @@ func drive(t *testing.T, f fleet) (o outcome) {
 	return o
 }
 
+// tableRow is one line of a table: a fleet, and bounds; 0: none.
+type tableRow struct {
+	fleet
+	share, classA, jain float64
+	always              bool // also without GCSYNC_TABLE
+	besides             func(o outcome) bool
+}
+
+// table drives fleets and fails where one is beyond its bounds.
+func table(t *testing.T, rows []tableRow) {
+	every := os.Getenv("GCSYNC_TABLE") != ""
+	for _, row := range rows {
+		if !every && !row.always {
+			continue
+		}
+		o := drive(t, row.fleet)
+		line := fmt.Sprintf("%2d x %2d on %2d, %5v: %5.1f/s, %3.0f %%, class A %.2f, Jain %.3f,", row.processes, row.goroutines, row.slots, row.hold, o.rate, 100*o.share, o.classA, o.jain)
+		for _, take := range []int64{1, 3} {
+			if o.waits[take] != nil {
+				line += fmt.Sprintf(" wait for %d: median %.1fs, p99 %.1fs, worst %.1fs", take, o.wait(take, 0.5).Seconds(), o.wait(take, 0.99).Seconds(), o.wait(take, 1).Seconds())
+			}
+		}
+		t.Log(line)
+		if o.share < row.share || row.classA > 0 && o.classA > row.classA || o.jain < row.jain || row.besides != nil && !row.besides(o) {
+			t.Errorf("beyond the bounds: %s", line)
+		}
+	}
+}
+
 // TestSemaphoreTable measures how much of a semaphore a fleet can use, and at which price.
 func TestSemaphoreTable(t *testing.T) {
-	every := os.Getenv("GCSYNC_TABLE") != ""
-	for _, row := range []struct {
-		fleet
-		share, classA, jain float64 // bounds; 0: none
-		always              bool
-		besides             func(o outcome) bool
-	}{
+	table(t, []tableRow{
 		{fleet: fleet{processes: 16, goroutines: 1, slots: 4, hold: 100 * time.Millisecond}, share: 0.60},
 		{fleet: fleet{processes: 16, goroutines: 1, slots: 4, hold: time.Second}, share: 0.88, always: true},
 		{fleet: fleet{processes: 64, goroutines: 1, slots: 4, hold: time.Second}, share: 0.88, classA: 5, jain: 0.97},
@@ -161,20 +211,26 @@ func TestSemaphoreTable(t *testing.T) {
 		}}, share: 0.50, besides: func(o outcome) bool {
 			return o.wait(1, 1) <= 6*o.wait(1, 0.5) && o.wait(3, 1) <= 6*o.wait(3, 0.5)
 		}},
-	} {
-		if !every && !row.always {
-			continue
-		}
-		o := drive(t, row.fleet)
-		line := fmt.Sprintf("%2d x %2d on %2d, %5v: %5.1f/s, %3.0f %%, class A %.2f, Jain %.3f,", row.processes, row.goroutines, row.slots, row.hold, o.rate, 100*o.share, o.classA, o.jain)
-		for _, take := range []int64{1, 3} {
-			if o.waits[take] != nil {
-				line += fmt.Sprintf(" wait for %d: median %.1fs, p99 %.1fs, worst %.1fs", take, o.wait(take, 0.5).Seconds(), o.wait(take, 0.99).Seconds(), o.wait(take, 1).Seconds())
+	})
+}
+
+// TestReadersTable measures how much of the time a fleet can read.
+func TestReadersTable(t *testing.T) {
+	var longest time.Duration
+	table(t, []tableRow{
+		{fleet: fleet{processes: 64, goroutines: 1, slots: 64, hold: time.Second, lock: reading}, share: 0.90},
+		{fleet: fleet{processes: 16, goroutines: 1, slots: 16, hold: 100 * time.Millisecond, lock: reading}, share: 0.80, classA: 0.5, always: true},
+		{fleet: fleet{processes: 64, goroutines: 1, slots: 64, hold: time.Second, lock: reading, beside: func(ctx context.Context, b *bed) {
+			m := b.host("writer").RWMutex("s")
+			for every := time.NewTicker(5 * time.Second); ctx.Err() == nil; <-every.C {
+				came := time.Now()
+				if m.Lock(ctx) != nil {
+					break
+				}
+				longest = max(longest, time.Since(came))
+				time.Sleep(100 * time.Millisecond)
+				_ = m.Unlock(context.Background())
 			}
-		}
-		t.Log(line)
-		if o.share < row.share || row.classA > 0 && o.classA > row.classA || o.jain < row.jain || row.besides != nil && !row.besides(o) {
-			t.Errorf("beyond the bounds: %s", line)
-		}
-	}
+		}}, share: 0.60, besides: func(outcome) bool { t.Logf("the writer waited %v", longest); return longest <= 4*time.Second }},
+	})
 }
