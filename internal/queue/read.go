@@ -84,12 +84,12 @@ func (l *line) last(ctx context.Context, wait bool, backoff object.Backoff) (*ta
 // enter writes an entry behind the tail and waits until it is in. What comes to nothing is taken back, in the background.
 func (l *line) enter(ctx context.Context, end *tail, wait bool, backoff object.Backoff) (*permit, error) {
 	d := l.draft(end.base)
-	name := l.path.entry(end.base.n, d.Metadata[keyNonce])
+	name, sent := l.path.entry(end.base.n, d.Metadata[keyNonce]), l.now()
 	o, err := l.write(ctx, name, d, backoff)
 	if err == nil {
 		l.event(Registered, end.base.n)
 		var p *permit
-		if p, err = l.stand(ctx, o, end, wait, backoff); err == nil {
+		if p, err = l.stand(ctx, o, sent, end, wait, backoff); err == nil {
 			return p, nil
 		}
 	}
@@ -133,13 +133,13 @@ func (l *line) takeBack(ctx context.Context, name string, gen int64) {
 	_ = l.removeAll(ctx, name, object.Version{Gen: gen})
 }
 
-// stand waits behind the tail with the entry o, which is there, until it is in, and begins to believe in it.
-func (l *line) stand(ctx context.Context, o object.Object, end *tail, wait bool, backoff object.Backoff) (*permit, error) {
+// stand waits behind the tail with the entry o, which was sent then and is there, until it is in, and begins to believe in it.
+func (l *line) stand(ctx context.Context, o object.Object, sent clock.Instant, end *tail, wait bool, backoff object.Backoff) (*permit, error) {
 	e, err := l.parseEntry(o)
 	if err != nil {
 		return nil, err
 	}
-	t := l.place(e, end)
+	t := e.after(end, sent)
 	if err := l.inTime(ctx, t, backoff); err != nil {
 		return nil, err
 	}
@@ -170,53 +170,55 @@ func (l *line) stand(ctx context.Context, o object.Object, end *tail, wait bool,
 	return p, nil
 }
 
-// place is where an entry stands, in the form of a ticket: that which would follow the tail. Its baton is the tail, for its
-// turn comes when the tail's has ended.
-func (l *line) place(e *entry, end *tail) *ticket {
+// after is where an entry that was sent then stands, in the form of a ticket: that which would follow the tail. Its baton is
+// the tail, for its turn comes when the tail's has ended.
+func (e *entry) after(end *tail, sent clock.Instant) *ticket {
 	baton := *end.base
 	baton.term = e.term
-	t := &ticket{baton: &baton, grand: end.base.prev, head: min(end.head, end.base.n-1), gens: end.gens}
+	t := &ticket{baton: &baton, grand: end.base.prev, head: min(end.head, end.base.n-1), gens: end.gens, from: sent}
 	t.n, t.base, t.Created = end.base.n+1, end.base.base, e.Created
 	return t
 }
 
-// inTime makes sure that no writer that comes after our entry has looked for entries before it was there: that of the
-// tail has not left yet, so the next is not at the head; or there is no next, and nobody is in. From that moment our lease
-// counts.
+// inTime makes sure, by reads sent after the entry is there, that no writer that comes after it has looked for entries before.
+// Either that of the tail has not left yet, so the next is not at the head. Or it has, and there is no next, and the tail is
+// there: whoever follows it is still to come, or has gone; and whoever follows that one was not at the head yet. The reads
+// may be answered in any order, since our lease counts from before the entry was made (spec/readers.pml).
 func (l *line) inTime(ctx context.Context, t *ticket, backoff object.Backoff) error {
 	tail := t.baton
-	names := []string{l.path.ticket(tail.n + 1)}
+	names := []string{tail.Name, l.path.ticket(tail.n + 1)}
 	if tail.n > 0 {
 		names = append(names, l.path.ticket(tail.n-1))
 	}
+	is := func(a answer, gen int64) bool { return a.err == nil && a.o.Gen == gen }
+	isNot := func(a answer, gen int64) bool {
+		return object.OutcomeOf(a.err) == object.Missing || a.err == nil && a.o.Gen != gen
+	}
 	for {
-		sent := l.now()
 		answers := readAll(names, func(name string) (object.Object, error) { return l.store.Get(ctx, name) })
-		next, before := answers[0], answers[len(answers)-1]
-		gone := tail.n == 0 || object.OutcomeOf(before.err) == object.Missing || before.err == nil && before.o.Gen != tail.prev
-		err := before.err
+		stands, next, before := answers[0], answers[1], answers[len(answers)-1]
+		first := tail.n == 0 || isNot(before, tail.prev)
 		switch {
-		case err == nil && !gone:
+		case tail.n > 0 && is(before, tail.prev):
 			t.waitedUntil(before.o.Sent)
 			return nil
-		case gone && next.err == nil:
+		case first && (next.err == nil || isNot(stands, tail.Gen)):
 			return errAgain
-		case gone && object.OutcomeOf(next.err) == object.Missing:
-			// It is not absent for having been there and gone, if the tail, which goes first, is there still.
-			var left bool
-			if left, err = l.absent(ctx, tail.Name, tail.Gen); err == nil && left {
-				return errAgain
-			}
-			if err == nil {
-				t.head, t.proven = tail.n, true
-				t.waitedUntil(sent)
-				return nil
-			}
-		case gone:
-			err = next.err
+		case first && object.OutcomeOf(next.err) == object.Missing && is(stands, tail.Gen):
+			t.head, t.proven = tail.n, true
+			return nil
 		}
-		if object.OutcomeOf(err) == object.Denied || !object.Pause(ctx, backoff) {
-			return err
+		var last error
+		for _, a := range answers {
+			switch object.OutcomeOf(a.err) {
+			case object.Denied:
+				return a.err
+			case object.Busy, object.Indeterminate:
+				last = a.err
+			}
+		}
+		if !object.Pause(ctx, backoff) {
+			return last
 		}
 	}
 }
