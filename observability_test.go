@@ -538,14 +538,14 @@ func TestTraceOfReadersAndAWriter(t *testing.T) {
 		}
 		<-done
 		same(b.T, "spans", story(x, y), `
-			x acquire 0s..56ms acquired attempts=1 contended=false local=false position=0 requests.class_a=6 requests.class_b=1 requests.free=1 ticket=1
-			x acquire 2 56ms..56ms acquired attempts=0 contended=false local=true position=0 requests.class_a=0 requests.class_b=0 requests.free=0
-			x hold 56ms..1.056s released
-			x hold 2 56ms..1.056s released
-			y acquire 56ms..# acquired attempts=1 contended=true holder=x local=false position=0 requests.class_a=# requests.class_b=# requests.free=# ticket=2 -> x acquire
-			x release 1.056s..1.063s released ticket=1 under x hold 2
+			x acquire 0s..42ms acquired attempts=1 contended=false local=false position=0 requests.class_a=5 requests.class_b=1 requests.free=1 ticket=1
+			x acquire 2 42ms..42ms acquired attempts=0 contended=false local=true position=0 requests.class_a=0 requests.class_b=0 requests.free=0
+			x hold 42ms..1.042s released
+			x hold 2 42ms..1.042s released
+			y acquire 42ms..# acquired attempts=1 contended=true holder=x local=false position=0 requests.class_a=# requests.class_b=# requests.free=# ticket=1 -> x acquire
+			x release 1.042s..1.049s released ticket=1 under x hold 2
 			y hold #..# released
-			y release #..# released ticket=2 under y hold`)
+			y release #..# released ticket=1 under y hold`)
 	})
 }
 

@@ -157,7 +157,7 @@ func (l *line) stand(ctx context.Context, o object.Object, sent clock.Instant, e
 	if l.now().Longest(t.from) >= e.claim-lease.Margin(e.claim) {
 		return nil, errAgain // others may have given us up: too late to believe
 	}
-	p := &permit{behind: end.base, asked: t.from, possession: l.possess(e.n, lease.Record{
+	p := &permit{behind: end.base, asked: t.from, possession: l.possess(t.n, lease.Record{
 		Name:    e.Name,
 		Version: e.Version,
 		From:    t.from,
