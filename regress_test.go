@@ -74,7 +74,7 @@ func TestRenewalNeverShortensTheLease(t *testing.T) {
 	})
 }
 
-// After 2^20 local turns within one linger the pass ran into the ticket's part of the token.
+// After 2^19 local turns within one linger the pass ran into the ticket's part of the token.
 func TestTokensOutlastManyTurns(t *testing.T) {
 	inBubble(t, gcstest.Model{}, func(b *bed) {
 		x := b.host("x", func(o *gcsync.Options) { o.Linger = 250 * time.Millisecond })
@@ -92,7 +92,7 @@ func TestTokensOutlastManyTurns(t *testing.T) {
 		for range 3 {
 			turn()
 		}
-		gcsync.SkipPasses(x.Client, "m", 1<<20-10)
+		gcsync.SkipPasses(x.Client, "m", 1<<19-10)
 		for range 30 {
 			turn()
 		}

@@ -13,11 +13,14 @@ import (
 // An RWMutex is a lock for readers and writers among all clients of a bucket: any number of readers hold it together, or
 // one writer alone. Get one from [Client.RWMutex].
 //
-// Processes get it in the order in which they came for it, readers and writers alike: a writer that waits stops the
-// readers behind it, and neither starves. The readers of one process share one hold: while the process has it and nobody
-// has queued behind, others of its readers join without a request, and for a tenth of a second after a writer of
-// another process has come. To read-lock again while holding it as a reader can therefore deadlock with a writer that
-// comes between the two, as with [sync.RWMutex].
+// Writers get it in the order in which they came for it. A reader comes after the writers that were there before it, and
+// before those that come later: all readers behind the same writer come in together, however many they are, and neither side
+// starves. The readers of one process share one hold: while the process has it and no writer has queued behind, others of its
+// readers join without a request, and for half a second after a writer of another process has come. To read-lock again while
+// holding it as a reader can therefore deadlock with a writer that comes between the two, as with [sync.RWMutex].
+//
+// The lease of a reader has a fencing token, too: it is larger than those of the writers before it, and smaller than those of
+// the writers after.
 type RWMutex struct {
 	c    *Client
 	name string

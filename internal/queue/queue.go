@@ -23,7 +23,8 @@
 //   - A holder is paused: it counts its lease from before the request that gave it, less a margin ([lease.Keeper]).
 //
 // The files follow the steps: tail, enqueue, await, expire, tenure; witness serves callers who do not wait; gate and
-// handoff are the queue inside one process.
+// handoff are the queue inside one process. Readers stand beside the row: read, registry, and readers and join for those of
+// one process. The slots of a semaphore are rows: slots, look.
 package queue
 
 import (
