@@ -70,14 +70,17 @@ func holdMutex(b *bed, h *host) func() {
 // everybody gets in soon after it.
 func TestForeignAnswerIsNoEvidence(t *testing.T) {
 	for _, r := range rivals {
-		for _, kind := range []gcstest.Kind{gcstest.List, gcstest.Any} {
+		for _, on := range []struct {
+			kind gcstest.Kind
+			name string
+		}{{gcstest.List, "m/"}, {gcstest.List, "m/h/"}, {gcstest.Any, "m/"}} {
 			for _, once := range []bool{true, false} {
-				t.Run(fmt.Sprintf("%s/%v/once=%v", r.name, kind, once), func(t *testing.T) {
+				t.Run(fmt.Sprintf("%s/%v of %s/once=%v", r.name, on.kind, on.name, once), func(t *testing.T) {
 					for fault := range impostors {
 						inBubble(t, typical, func(b *bed) {
 							x, y := b.host("x"), b.host("y")
 							release := r.hold(b, x)
-							match := gcstest.On(kind, "m/")
+							match := gcstest.On(on.kind, on.name)
 							if once {
 								y.faults.Script(match, fault)
 							} else {

@@ -140,8 +140,8 @@ const (
 )
 
 // rejoins is how many times of those plus one a process queues again without a listing where it had its turn a moment ago,
-// if there is but one process there. More often, and rows of different length would stay so.
-const rejoins = 3
+// if there are but one or two processes there. Always, and rows of different length would stay so.
+const rejoins = 7
 
 // pursue sends for what is missing: for a slot that was ours a moment ago, and otherwise it looks where to go. s.mu is held.
 func (s *Slots) pursue() {
@@ -168,6 +168,7 @@ func (s *Slots) pursue() {
 		}
 		if !sl.seeking && !sl.busy && sl.tenure == nil && sl.i < n && sl.l.remembered() != nil {
 			s.send(sl, nil, true)
+			s.looked = s.now() // there is no need to look beside it
 			seeking++
 			ours++
 		}
@@ -289,8 +290,10 @@ func (s *Slots) choose(v view) {
 		local++
 	}
 	rand.Shuffle(len(taken), func(i, j int) { taken[i], taken[j] = taken[j], taken[i] })
+	late := v.middle(taken)
 	slices.SortStableFunc(taken, func(i, j int64) int {
-		return cmp.Or(cmp.Compare(v.crowd(i), v.crowd(j)), v[j].since.Compare(v[i].since)) // who has held for long will hold for longer
+		// Who has held for long will hold for longer. But the very last to come must not draw all who look at the same time.
+		return cmp.Or(cmp.Compare(v.crowd(i), v.crowd(j)), cmp.Compare(bit(v[i].since.Before(late)), bit(v[j].since.Before(late))))
 	})
 	gathering := s.gathering()
 	for _, i := range taken {
@@ -303,6 +306,19 @@ func (s *Slots) choose(v view) {
 		local++
 		seeking++
 	}
+}
+
+// middle is the moment since when half of the holders are there.
+func (v view) middle(taken []int64) time.Time {
+	if len(taken) == 0 {
+		return time.Time{}
+	}
+	all := make([]time.Time, 0, len(taken))
+	for _, i := range taken {
+		all = append(all, v[i].since)
+	}
+	slices.SortFunc(all, time.Time.Compare)
+	return all[len(all)/2]
 }
 
 func bit(b bool) int {

@@ -38,12 +38,12 @@ func (l *line) forget() {
 	l.memory = memory{}
 }
 
-// shallow reports whether we had the name a moment ago, and when we queued for it there was nobody but its holder.
+// shallow reports whether we had the name a moment ago, and when we queued for it there were but one or two.
 func (l *line) shallow() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	m := l.memory
-	return m.ticket != nil && m.queued && m.ticket.depth <= 1 && l.now().Since(m.at) <= freshness
+	return m.ticket != nil && m.queued && m.ticket.depth <= 2 && l.now().Since(m.at) <= freshness
 }
 
 // probeWidth is how many names around the predicted tail are read at once.
