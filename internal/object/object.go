@@ -8,6 +8,7 @@
 package object
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -95,8 +96,7 @@ func (s *Store) Create(ctx context.Context, name string, d Draft) (Object, error
 		w := s.handle(name).If(storage.Conditions{DoesNotExist: true}).NewWriter(ctx)
 		w.ChunkSize = 0 // one request; the default buffers 16 MiB
 		w.CacheControl = "no-store"
-		w.ContentType = d.ContentType
-		w.ForceEmptyContentType = d.ContentType == "" // nothing to sniff in an empty body
+		w.ContentType = cmp.Or(d.ContentType, "application/octet-stream") // without one, some emulators answer 500
 		w.Metadata = d.Metadata
 		if len(d.Body) > 0 {
 			if _, err := w.Write(d.Body); err != nil {
