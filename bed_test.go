@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"cloud.google.com/go/storage"
 	"go.uber.org/goleak"
 
 	"github.com/gcsync/gcsync"
@@ -61,6 +62,7 @@ func inBubble(t *testing.T, model gcstest.Model, f func(b *bed)) {
 // host is one machine: a client with its own connection, clocks and faults.
 type host struct {
 	*gcsync.Client
+	bucket *storage.BucketHandle
 	faults *gcstest.Faults
 	events *branches
 	jump   atomic.Int64              // of its wall clock
@@ -86,8 +88,9 @@ func (b *bed) host(name string, change ...func(*gcsync.Options)) *host {
 		Wall: func() time.Time { return time.Now().Add(time.Duration(h.jump.Load())) },
 		Boot: func() time.Duration { return time.Since(b.start) + time.Duration(h.asleep.Load()) },
 	}, func(e queue.Event, _ string) { h.events.hit(e) })
-	storage := b.srv.Client(h.faults)
-	c, err := gcsync.New(storage.Bucket(bucket), opts)
+	service := b.srv.Client(h.faults)
+	h.bucket = service.Bucket(bucket)
+	c, err := gcsync.New(h.bucket, opts)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -101,7 +104,7 @@ func (b *bed) host(name string, change ...func(*gcsync.Options)) *host {
 		defer cancel()
 		h.Close(ctx)
 		h.faults.Close()
-		storage.Close()
+		service.Close()
 	})
 	return h
 }

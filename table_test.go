@@ -10,6 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"cloud.google.com/go/storage"
+	"github.com/cenkalti/backoff/v4"
+
 	"github.com/gcsync/gcsync"
 )
 
@@ -155,11 +158,51 @@ func drive(t *testing.T, f fleet) (o outcome) {
 	return o
 }
 
+// naiveSlots is the semaphore that a user writes in an afternoon: objects slots/0 to slots/n-1, of which a listing shows those that
+// are taken; one that is not is created if absent, and deleted in the end; and a backoff.
+func naiveSlots(n int64) func(*host) acquire {
+	return func(h *host) acquire {
+		return func(ctx context.Context, _ int64) (func(context.Context) error, error) {
+			policy := backoff.NewExponentialBackOff(backoff.WithInitialInterval(100*time.Millisecond),
+				backoff.WithMaxInterval(2*time.Second), backoff.WithMaxElapsedTime(0))
+			for {
+				free := make(map[string]bool)
+				for i := range n {
+					free[fmt.Sprintf("slots/%d", i)] = true
+				}
+				taken := h.bucket.Objects(ctx, &storage.Query{Prefix: "slots/"})
+				var err error
+				for err == nil {
+					var o *storage.ObjectAttrs
+					if o, err = taken.Next(); err == nil {
+						delete(free, o.Name)
+					}
+				}
+				for name := range free { // in any order
+					o := h.bucket.Object(name)
+					if o.If(storage.Conditions{DoesNotExist: true}).NewWriter(ctx).Close() == nil {
+						return func(ctx context.Context) error {
+							return o.Retryer(storage.WithPolicy(storage.RetryAlways)).Delete(context.WithoutCancel(ctx))
+						}, nil
+					}
+					break
+				}
+				select {
+				case <-time.After(policy.NextBackOff()):
+				case <-ctx.Done():
+					return nil, ctx.Err()
+				}
+			}
+		}
+	}
+}
+
 // tableRow is one line of a table: a fleet, and bounds; 0: none.
 type tableRow struct {
 	fleet
 	share, classA, jain float64
 	always              bool // also without GCSYNC_TABLE
+	naive               bool // held against what a user would write in an afternoon
 	besides             func(o outcome) bool
 }
 
@@ -177,6 +220,15 @@ func table(t *testing.T, rows []tableRow) {
 				line += fmt.Sprintf(" wait for %d: median %.1fs, p99 %.1fs, worst %.1fs", take, o.wait(take, 0.5).Seconds(), o.wait(take, 0.99).Seconds(), o.wait(take, 1).Seconds())
 			}
 		}
+		if row.naive {
+			peer := row.fleet
+			peer.lock = naiveSlots(row.slots)
+			other := drive(t, peer)
+			line += fmt.Sprintf(" the naive: %.1f/s, %.0f %%, p99 %.1fs, worst %.1fs", other.rate, 100*other.share, other.wait(1, 0.99).Seconds(), other.wait(1, 1).Seconds())
+			if o.share < other.share {
+				t.Errorf("the naive one beats it: %s", line)
+			}
+		}
 		t.Log(line)
 		if o.share < row.share || row.classA > 0 && o.classA > row.classA || o.jain < row.jain || row.besides != nil && !row.besides(o) {
 			t.Errorf("beyond the bounds: %s", line)
@@ -187,14 +239,14 @@ func table(t *testing.T, rows []tableRow) {
 // TestSemaphoreTable measures how much of a semaphore a fleet can use, and at which price.
 func TestSemaphoreTable(t *testing.T) {
 	table(t, []tableRow{
-		{fleet: fleet{processes: 16, goroutines: 1, slots: 4, hold: 100 * time.Millisecond}, share: 0.60},
-		{fleet: fleet{processes: 16, goroutines: 1, slots: 4, hold: time.Second}, share: 0.88, always: true},
-		{fleet: fleet{processes: 64, goroutines: 1, slots: 4, hold: time.Second}, share: 0.88, classA: 5, jain: 0.97},
-		{fleet: fleet{processes: 64, goroutines: 1, slots: 32, hold: time.Second}, share: 0.85, classA: 2.5},
-		{fleet: fleet{processes: 64, goroutines: 1, slots: 64, hold: time.Second}, share: 0.85, classA: 2},
-		{fleet: fleet{processes: 8, goroutines: 16, slots: 32, hold: time.Second}, share: 0.88},
-		{fleet: fleet{processes: 4, goroutines: 64, slots: 64, hold: 200 * time.Millisecond}, share: 0.80, classA: 2.5},
-		{fleet: fleet{processes: 1, goroutines: 64, slots: 32, hold: time.Second}, share: 0.97, classA: 0.5},
+		{fleet: fleet{processes: 16, goroutines: 1, slots: 4, hold: 100 * time.Millisecond}, naive: true, share: 0.60},
+		{fleet: fleet{processes: 16, goroutines: 1, slots: 4, hold: time.Second}, naive: true, share: 0.88, always: true},
+		{fleet: fleet{processes: 64, goroutines: 1, slots: 4, hold: time.Second}, naive: true, share: 0.88, classA: 5, jain: 0.97},
+		{fleet: fleet{processes: 64, goroutines: 1, slots: 32, hold: time.Second}, naive: true, share: 0.85, classA: 2.5},
+		{fleet: fleet{processes: 64, goroutines: 1, slots: 64, hold: time.Second}, naive: true, share: 0.85, classA: 2},
+		{fleet: fleet{processes: 8, goroutines: 16, slots: 32, hold: time.Second}, naive: true, share: 0.88},
+		{fleet: fleet{processes: 4, goroutines: 64, slots: 64, hold: 200 * time.Millisecond}, naive: true, share: 0.80, classA: 2.5},
+		{fleet: fleet{processes: 1, goroutines: 64, slots: 32, hold: time.Second}, naive: true, share: 0.97, classA: 0.5},
 		{fleet: fleet{processes: 32, goroutines: 1, slots: 8, length: 5 * time.Minute, draw: func(rng *rand.Rand, _ int) (int64, time.Duration) {
 			if rng.IntN(20) == 0 {
 				return 1, 20 * time.Second
