@@ -282,14 +282,6 @@ var mutants = []mutant{
 		by:   "TestSemaphoreSimulation",
 	},
 	{
-		name: "a ticket left behind in another row keeps the slot",
-		file: "internal/queue/slots.go",
-		old:  "\t\tif sl.tenure != nil && sl.holder == nil && sl.linger == nil {\n\t\t\tsl.giveUp(lease.ErrReleased) // it was kept for somebody who was served in another row, or has left\n\t\t}\n",
-		new:  "",
-		also: [][2]string{{"\t\t\tif s.first(sl.i) == nil {\n\t\t\t\tsl.giveUp(lease.ErrReleased) // everybody left meanwhile, or was served in another row\n\t\t\t}\n", ""}},
-		by:   "TestSemaphoreSimulation",
-	},
-	{
 		name: "Reset takes the mark away and stays in the round",
 		file: "once.go",
 		old:  "next := map[string]string{markRound: strconv.FormatInt(old.n+1, 10)}",
