@@ -19,7 +19,7 @@ type MismatchError struct {
 }
 
 func (e *MismatchError) Error() string {
-	return fmt.Sprintf("%s: the other clients use this name with %s %q, this one with %q: let them agree, or choose another name",
+	return fmt.Sprintf("%s is in use with %s %q, and wanted here with %q: let all who use the name agree, or choose another",
 		e.Name, e.What, e.Theirs, e.Ours)
 }
 
