@@ -123,12 +123,18 @@ func (l *line) takeBack(ctx context.Context, name string, gen int64) {
 	ctx, cancel := context.WithTimeout(ctx, l.cfg.Claim)
 	defer cancel()
 	l.event(Withdrawn, none)
-	if gen == 0 {
+	for backoff := l.cfg.Backoff(); gen == 0; {
 		o, err := l.store.Get(ctx, name)
-		if err != nil {
+		switch object.OutcomeOf(err) {
+		case object.Applied:
+			gen = o.Gen
+		case object.Missing, object.Denied:
 			return
+		default:
+			if !object.Pause(ctx, backoff) {
+				return
+			}
 		}
-		gen = o.Gen
 	}
 	_ = l.removeAll(ctx, name, object.Version{Gen: gen})
 }

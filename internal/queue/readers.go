@@ -33,7 +33,6 @@ type Readers struct {
 type reader struct {
 	left  func() // for the share
 	call  *telemetry.Call
-	ahead int           // how many were here before
 	ready chan struct{} // closed when share or err is set
 	share *Share
 	err   error
@@ -66,7 +65,7 @@ func (r *Readers) acquire(ctx context.Context, left func(), call *telemetry.Call
 		defer r.mu.Unlock()
 		return nil, r.closed
 	}
-	a := &reader{left: left, call: call, ahead: r.waiters.Len(), ready: make(chan struct{})}
+	a := &reader{left: left, call: call, ready: make(chan struct{})}
 	place := r.waiters.PushBack(a)
 	r.proceed()
 	r.mu.Unlock()
