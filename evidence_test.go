@@ -178,6 +178,52 @@ func TestForeignSuccessOfAShortRelease(t *testing.T) {
 	})
 }
 
+// A release that was answered by something else leaves a baton in the row. Were the one after it deleted all the same, a create
+// that arrives late would find its number free and what it was built on there.
+func TestForeignSuccessOfAReleaseKeepsTheOrder(t *testing.T) {
+	for _, try := range []bool{false, true} {
+		inBubble(t, typical, func(b *bed) {
+			x, y := b.host("x"), b.host("y")
+			again := func() {
+				if try {
+					if ok, err := x.Mutex("m").TryLock(context.Background()); !ok || err != nil {
+						b.Fatalf("try: %v, %v", ok, err)
+					}
+				} else {
+					b.lock(x.Mutex("m"))
+				}
+			}
+			again()
+			b.unlock(x.Mutex("m"))
+			y.faults.Script(gcstest.On(gcstest.Insert, ticket("m", 2)), gcstest.Fault{Kind: gcstest.Delay, Delay: 1800 * time.Millisecond})
+			got := make(chan error, 1)
+			go func() { got <- y.Mutex("m").Lock(context.Background()) }()
+			time.Sleep(200 * time.Millisecond)
+
+			again()
+			x.faults.Script(gcstest.On(gcstest.Delete, ticket("m", 1)), gcstest.Fault{Kind: gcstest.Foreign, Status: http.StatusNoContent})
+			b.unlock(x.Mutex("m"))
+			again()
+			if len(b.srv.Objects(bucket, ticket("m", 1))) > 0 {
+				b.Error("the baton that was said to be deleted is there, beside the next")
+			}
+			b.unlock(x.Mutex("m"))
+			again()
+			held := x.Mutex("m").Lease()
+			select {
+			case <-got:
+				b.Fatalf("let in beside the holder, who believes: %v", held.Err())
+			case <-time.After(4 * time.Second):
+			}
+			b.unlock(x.Mutex("m"))
+			if err := <-got; err != nil {
+				b.Error(err)
+			}
+			b.unlock(y.Mutex("m"))
+		})
+	}
+}
+
 // A holder whose renewals are answered by something else has not renewed.
 func TestForeignAnswerToARenewal(t *testing.T) {
 	for fault := range impostors {

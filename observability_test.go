@@ -361,6 +361,7 @@ func TestTraceOfALostLease(t *testing.T) {
 			renewal.failures = #
 			requests request.class=a request.code=ok = 5
 			requests request.class=b request.code=ok = 1
+			requests request.class=free request.code=404 = 1
 			requests request.class=free request.code=503 = #
 			requests request.class=free request.code=ok = 1
 			waiting = 0`)
@@ -464,7 +465,7 @@ func TestTraceOfACancelledWait(t *testing.T) {
 			cost = # millionths
 			requests request.class=a request.code=ok = #
 			requests request.class=b request.code=ok = #
-			requests request.class=free request.code=404 = 1
+			requests request.class=free request.code=404 = 2
 			requests request.class=free request.code=ok = 1
 			waiting = 0`)
 		y.billed(b.T)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"time"
 
 	"github.com/gcsync/gcsync/gcstest"
@@ -23,6 +24,7 @@ type plot struct {
 	long      float64         // share of the holds that last for many seconds
 	shortest  bool            // the other holds are very short
 	claims    []time.Duration // of the machines
+	deceived  float64         // share of the deletes that something answers in the service's place
 	slow      []slowness
 	strikes   []strike
 }
@@ -87,6 +89,11 @@ var plots = []plot{
 		slow:    []slowness{{gcstest.Insert, 0.3}},
 		strikes: []strike{{kind: gcstest.Delete, odds: 0.4, what: naps, within: 60 * time.Millisecond}},
 	},
+	{ // what was released is still there, while ghosts come
+		name: "false releases", shortest: true, claims: allClaims, deceived: 0.2,
+		slow:    []slowness{{gcstest.Insert, 0.3}},
+		strikes: []strike{{kind: gcstest.Insert, odds: 0.1, what: naps}},
+	},
 	{ // nobody waits, and who has drawn a ticket sleeps on it
 		name: "tries", trying: 0.95, impatient: 0.3, shortest: true, claims: shortClaims,
 		slow:    []slowness{{gcstest.Insert, 0.4}},
@@ -117,6 +124,9 @@ func (p *plot) prepare(m *machine, rng *rand.Rand) {
 		}
 		return false
 	}, gcstest.Fault{})
+	m.faults.Always(func(op gcstest.Op) bool {
+		return op.Kind == gcstest.Delete && !m.w.over.Load() && rng.Float64() < p.deceived
+	}, gcstest.Fault{Kind: gcstest.Foreign, Status: http.StatusNoContent})
 	for _, s := range p.slow {
 		for _, kind := range []gcstest.FaultKind{gcstest.Delay, gcstest.DelayAnswer} {
 			for range 3 {

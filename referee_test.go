@@ -21,7 +21,7 @@ import (
 //
 //  1. those who believe that they hold a name never have more slots than there are;
 //  2. tokens grow from grant to grant, if there is one slot;
-//  3. a ticket is deleted only after the one before it, and the tail never (see deceived);
+//  3. a ticket is deleted only after the one before it, and the tail never;
 //  4. the object that a lease is on is deleted only when its holder does not believe any more;
 //  5. who is granted a name has a real ticket, whose baton is there, with nothing before it;
 //  6. nobody's baton is taken from him before he was silent for his whole lease;
@@ -39,7 +39,6 @@ type referee struct {
 	histories map[string]*history
 	rows      map[string]*row
 	lost      map[string]lost // by the object that the lease was on
-	machines  map[string]*machine
 }
 
 type belief struct {
@@ -76,12 +75,11 @@ type ticketSeen struct {
 	changed time.Time // when it was made or last changed
 	lease   time.Duration
 	gone    bool      // its owner has given up
-	left    bool      // as the baton of somebody who was deceived, and has released it
 	passed  time.Time // when the name was first handed on within the process whose ticket it is
 }
 
 func newReferee(w *world) *referee {
-	return &referee{w: w, believers: make(map[string][]*belief), histories: make(map[string]*history), rows: make(map[string]*row), lost: make(map[string]lost), machines: make(map[string]*machine)}
+	return &referee{w: w, believers: make(map[string][]*belief), histories: make(map[string]*history), rows: make(map[string]*row), lost: make(map[string]lost)}
 }
 
 func (r *referee) fail(format string, args ...any) {
@@ -94,7 +92,6 @@ func (r *referee) fail(format string, args ...any) {
 func (r *referee) acquiring(m *machine, name string, weight int64) func(hold) hold {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.machines[ownerOf(m)] = m
 	id := r.history(name).call(m.id, 0, weight)
 	slots := make(map[string]int) // any of them may be what it gets
 	if r.w.kind.numbered {
@@ -180,7 +177,7 @@ func (r *referee) granted(name string, b *belief) {
 		r.fail("%s: machine %d was granted ticket %d without having it in the row", name, b.m.id, n+1)
 		return
 	}
-	if before := q.tickets[n-1]; before != nil && !r.deceived(q, n) {
+	if before := q.tickets[n-1]; before != nil {
 		r.fail("%s: machine %d was granted ticket %d though ticket %d is there", name, b.m.id, n+1, n-1)
 	}
 	next, now := q.tickets[n+2], time.Now()
@@ -196,20 +193,6 @@ func (r *referee) granted(name string, b *belief) {
 	if now.After(known) && (turn > 16 || now.Sub(own.passed) > time.Second) {
 		r.fail("%s: machine %d had turn %d, %v after the first, though %s waits for %v", name, b.m.id, turn, now.Sub(own.passed), next.owner, now.Sub(next.made))
 	}
-}
-
-// deceived reports whether the ticket n and the next are those of one machine to which something has answered in the
-// service's place, so that ticket n-1, which is there, may be what it has left. Nothing of the answer to a delete tells whose it is: so the machine may take the baton that it has released
-// for gone, and build on that. It harms nobody, for nobody believes in that baton any more, and the others get by it as
-// by that of any dead.
-func (r *referee) deceived(q *row, n int64) bool {
-	t, next, before := q.tickets[n], q.tickets[n+1], q.tickets[n-1]
-	if t == nil || next == nil || t.owner != next.owner || r.machines[t.owner] == nil {
-		return false
-	}
-	counts := r.machines[t.owner].faults.Counts()
-	before.left = counts[gcstest.Foreign]+counts[gcstest.ForeignAnswer] > 0
-	return before.left
 }
 
 func ownerOf(m *machine) string { return fmt.Sprintf("machine-%d", m.id) }
@@ -513,11 +496,11 @@ func (r *referee) removed(name string, q *row, n int64, rec gcstest.Record) {
 	if n == q.tail {
 		r.fail("%s: ticket %d is the tail and was deleted", name, n)
 	}
-	if q.tickets[n-1] != nil && !r.deceived(q, n) {
+	if q.tickets[n-1] != nil {
 		r.fail("%s: ticket %d was deleted before ticket %d", name, n, n-1)
 	}
 	// A release names the generation alone; who expires somebody else names the version that was silent.
-	if rec.IfMetageneration >= 0 && !t.gone && !t.left {
+	if rec.IfMetageneration >= 0 && !t.gone {
 		silent, slack := rec.Time.Sub(q.watched(n)), 0.0
 		if !r.w.plot.calm {
 			slack = rateError

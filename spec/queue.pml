@@ -277,6 +277,9 @@ ghost:
 
 wait:
   if
+#ifdef M_ANSWER
+  :: atomic { k == mn + 1 && bg == mg -> goto grant }          /* my release was answered, so that baton is gone */
+#endif
   :: atomic { k == 1 || gen[k-2] != pp ->
 #ifdef M_GHOSTREAD
        if
@@ -346,7 +349,7 @@ hold:
        held = 0; end(g); mn = k; mg = g;
        if
        :: goto release
-       :: goto idle                                          /* the delete is still on its way: World does it */
+       :: goto idle                                          /* the delete is on its way, or was answered by another: World */
        fi }
   :: atomic { held != g -> mn = 0; mg = 0 }                  /* lost; release all the same */
   fi;

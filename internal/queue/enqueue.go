@@ -147,7 +147,7 @@ func (l *line) create(ctx context.Context, end *tail, backoff object.Backoff) (*
 }
 
 func newTicket(rec *record, first clock.Instant, end *tail) *ticket {
-	t := &ticket{record: *rec, first: first, from: first, baton: end.base, head: end.head, proven: end.proven, gens: end.gens}
+	t := &ticket{record: *rec, first: first, from: first, baton: end.base, head: end.head, gens: end.gens}
 	t.depth = max(0, t.n-1-t.head)
 	t.gens[t.n] = t.Gen
 	return t
@@ -197,9 +197,10 @@ func (l *line) verify(ctx context.Context, t *ticket, backoff object.Backoff) (o
 			l.leave(t)
 		}
 	}()
-	// The one before our baton tells whether we are the head at once; unless we deleted it ourselves.
+	// The one before our baton tells whether we are the head at once; unless it is our own, for which we look already.
 	var ahead chan answer
-	if k := t.n - 2; k >= 0 && !(t.proven && t.head > k) {
+	own, _ := l.ours(t.baton.id())
+	if k := t.n - 2; k >= 0 && !own {
 		ahead = make(chan answer, 1)
 		if !l.cfg.Tasks.Go(func(ctx context.Context) {
 			o, err := l.get(ctx, k)
@@ -224,6 +225,9 @@ func (l *line) verify(ctx context.Context, t *ticket, backoff object.Backoff) (o
 			t.gens[rec.n] = rec.Gen
 			if rec.prev != 0 {
 				t.gens[rec.n-1] = rec.prev
+			}
+			if _, free := l.ours(t.baton.id()); own && free {
+				t.head, t.proven = t.n-1, true
 			}
 			if ahead != nil {
 				a := <-ahead

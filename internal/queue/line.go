@@ -63,7 +63,7 @@ type line struct {
 type memory struct {
 	ticket *ticket
 	at     clock.Instant // when its release was sent
-	gone   bool          // the release was answered: the baton before it is gone, or nobody's
+	gone   bool          // a read has proven the baton before it gone
 	queued bool          // somebody was before or behind us: the tail has moved on
 }
 

@@ -16,7 +16,7 @@ type possession struct {
 	name   string // of the object
 	gen    int64
 	keeper *lease.Keeper
-	freed  func() // called when the object is gone; may be nil
+	freed  func() // called when the object is proven gone; may be nil
 	told   *teller
 }
 
@@ -72,28 +72,63 @@ func (p *possession) releaseLater() {
 // free deletes the object. It ends when that is done, or some time after the first attempt has failed; the lease frees
 // the name at the latest.
 func (p *possession) free(ctx context.Context, patience time.Duration) error {
-	if err := p.told.Release(ctx, p.n, func() error { return p.erase(ctx, patience) }); err != nil {
+	proven := false
+	if err := p.told.Release(ctx, p.n, func() (err error) {
+		proven, err = p.erase(ctx, patience)
+		return err
+	}); err != nil {
 		return err
 	}
 	p.l.event(Released, p.n)
-	if p.freed != nil {
-		p.freed()
+	if proven {
+		p.isFree()
+	} else {
+		p.l.cfg.Tasks.Go(p.confirm)
 	}
 	return nil
 }
 
-func (p *possession) erase(ctx context.Context, patience time.Duration) error {
+func (p *possession) erase(ctx context.Context, patience time.Duration) (proven bool, err error) {
 	v := object.Version{Gen: p.gen}
 	gone, err := p.l.remove(ctx, p.name, v)
 	if gone && p.keeper.Record().Nonce != "" {
-		// It has been renewed, and would keep the others out for the whole TTL if the answer was not the service's. To look
-		// costs nothing, and beside so long a hold no time.
+		// It has been renewed, and would keep the others out for the whole TTL. Beside so long a hold a look takes no time.
 		gone, err = p.l.absent(ctx, p.name, p.gen)
+		proven = gone
 	}
 	if !gone && object.OutcomeOf(err) != object.Denied {
 		ctx, cancel := context.WithTimeout(ctx, patience)
 		defer cancel()
 		err = p.l.removeAll(ctx, p.name, v)
 	}
-	return err
+	return proven, err
+}
+
+// confirm looks whether a release was what its answer said, and goes on with it if it was not: the answer to a delete has nothing
+// by which it could be told from another's.
+func (p *possession) confirm(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, p.keeper.Record().Length) // then others have freed it
+	defer cancel()
+	backoff := p.l.cfg.Backoff()
+	for {
+		gone, err := p.l.absent(ctx, p.name, p.gen)
+		if gone {
+			p.isFree()
+			return
+		}
+		if object.OutcomeOf(err) == object.Denied || !object.Pause(ctx, backoff) {
+			return
+		}
+		if err == nil {
+			p.l.event(DeleteRetried, p.n)
+			p.l.remove(ctx, p.name, object.Version{Gen: p.gen})
+		}
+	}
+}
+
+// isFree notes that a read has proven the object gone.
+func (p *possession) isFree() {
+	if p.freed != nil {
+		p.freed()
+	}
 }

@@ -10,16 +10,14 @@ import (
 
 // tail is the ticket to build on, and what finding it told about those ahead.
 type tail struct {
-	base   *record
-	head   int64           // the lowest number that may still be there
-	proven bool            // the number below head is proven gone
-	gens   map[int64]int64 // of the chain, as far as known
+	base *record
+	head int64           // the lowest number that may still be there
+	gens map[int64]int64 // of the chain, as far as known
 }
 
 // remembered returns the tail from memory, if there is one worth believing: our own last ticket, released a moment ago
 // with nobody behind it. A wrong guess costs a refused create and harms nothing: the create's precondition and the
-// verification decide. Should the release not be what its answer said, our own baton is before us, in which nobody believes;
-// those who come after us get by it first, and time us only then.
+// verification decide.
 func (l *line) remembered() *tail {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -28,7 +26,16 @@ func (l *line) remembered() *tail {
 		return nil
 	}
 	t := m.ticket
-	return &tail{base: &t.record, head: t.n, proven: m.gone, gens: map[int64]int64{t.n: t.Gen}}
+	return &tail{base: &t.record, head: t.n, gens: map[int64]int64{t.n: t.Gen}}
+}
+
+// ours reports whether a ticket is our last one, and if so whether what we held with it is proven gone.
+func (l *line) ours(t ref) (own, free bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	m := l.memory
+	own = m.ticket != nil && m.ticket.id() == t
+	return own, own && m.gone
 }
 
 // forget ends the memory of our last ticket: somebody has come since.
@@ -96,7 +103,6 @@ func (l *line) probed(ctx context.Context) *tail {
 		if err != nil || o.Gen != pin.gen {
 			break
 		}
-		// That our release was answered proves nothing to time others by: what they still see is what counts.
 		t := &tail{base: answers[i].rec, head: pin.n, gens: map[int64]int64{pin.n: pin.gen}}
 		t.gens[t.base.n] = t.base.Gen
 		for ; i > 0 && answers[i-1].out == object.Applied && answers[i-1].rec.Gen == answers[i].rec.prev; i-- {

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"sync"
 	"time"
@@ -86,13 +87,14 @@ func (l *line) try(ctx context.Context) (tn *tenure, behind *ticket, err error) 
 		backoff := l.cfg.Backoff()
 		for !t.reachHead() {
 			gone, err := l.isGone(ctx, t.n-2, t.grand)
+			own, _ := l.ours(t.baton.id()) // then what is before it is our own, and being released
 			switch {
 			case gone:
 				t.head, t.proven = t.n-1, true
-			case err == nil:
+			case err == nil && !own:
 				return nil, t, nil
 			case object.OutcomeOf(err) == object.Denied || !object.Pause(ctx, backoff):
-				return nil, t, err
+				return nil, t, cmp.Or(err, object.Ended(ctx))
 			}
 		}
 		if tn := l.hold(t); tn != nil {
