@@ -391,11 +391,11 @@ var mutants = []mutant{
 		spared: "a removal must be answered falsely, and a third come meanwhile",
 	},
 	{
-		name:   "the answer to a release proves the head",
-		file:   "internal/queue/possession.go",
-		old:    "\tif proven {\n",
-		new:    "\tif proven || true {\n",
-		run:    "TestForeignSuccessOfAReleaseKeepsTheOrder",
+		name: "the answer to a release proves the head",
+		file: "internal/queue/possession.go",
+		old:  "\tif proven {\n",
+		new:  "\tif proven || true {\n",
+		run:  "TestForeignSuccessOfAReleaseKeepsTheOrder",
 	},
 	{
 		name:   "a long hold is released without a look",

@@ -19,7 +19,7 @@ func (w *clientWork) String() string {
 	if w == nil {
 		return ""
 	}
-	return fmt.Sprintf("In the client's process, Lock and Unlock take %.2f times the CPU of the three bare requests, each with a timeout, "+
+	return fmt.Sprintf("In the client's process, Lock and Unlock take %.2f times the CPU of the four bare requests, each with a timeout, "+
 		"over HTTP/2\nand TLS, %.2f times their allocations and %.2f times their memory: %.0f KB. A hand-off from goroutine to "+
 		"goroutine and back\ntakes %.1f µs.", w.CPU, w.Allocations, w.Memory, w.Bytes/1000, w.HandOff/1000)
 }
