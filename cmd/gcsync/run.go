@@ -185,7 +185,7 @@ func (j *job) verdict(err error) error {
 	case errors.As(err, &stop):
 		return &failure{exitSignal + number(stop.Signal), fmt.Errorf("%v: interrupted while waiting", j.target)}
 	case errors.Is(err, gcsync.ErrNoAnswer):
-		return &failure{exitService, fmt.Errorf("%v was not to be had: %w", j.target, err)}
+		return &failure{exitService, err}
 	case errors.Is(err, errBusy), errors.Is(err, errLate):
 		return j.busy(err)
 	}
@@ -213,13 +213,13 @@ func (j *job) busy(err error) error {
 	}
 	switch {
 	case why != "":
-		return &failure{j.busyCode, fmt.Errorf("%s: %s", what, why)}
+		return &failure{j.busyCode, fmt.Errorf("%s: %s", why, what)}
 	case blame:
 		return &failure{j.busyCode, errors.New(what)}
 	case err != nil:
-		return &failure{exitService, fmt.Errorf("%s: the service does not answer: %w", what, err)}
+		return &failure{exitService, fmt.Errorf("the service does not answer: %w: %s", err, what)}
 	}
-	return &failure{exitService, fmt.Errorf("%s: it was too short a time for the service", what)}
+	return &failure{exitService, fmt.Errorf("too short a time for the service: %s", what)}
 }
 
 // run runs the command for as long as ctx lasts, and returns how it ended.

@@ -1,6 +1,7 @@
 package object
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -58,17 +59,11 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s gs://%s/%s: ", e.Op, e.Bucket, Short(e.Name))
-	if e.Advice != "" {
-		b.WriteString(e.Advice)
-	} else {
-		b.WriteString(e.Outcome.String())
-	}
+	why := cmp.Or(e.Advice, e.Outcome.String())
 	if e.Err != nil {
-		fmt.Fprintf(&b, ": %v", e.Err)
+		why = fmt.Sprintf("%s: %v", why, e.Err)
 	}
-	return b.String()
+	return fmt.Sprintf("%s (%s gs://%s/%s)", why, e.Op, e.Bucket, Short(e.Name)) // the reason first: names may be long
 }
 
 func (e *Error) Unwrap() error { return e.Err }
@@ -81,7 +76,7 @@ func Short(name string) string {
 	return strings.ToValidUTF8(name[:mostNamed], "") + "..."
 }
 
-const mostNamed = 120
+const mostNamed = 60
 
 // said is what the storage client has said, in words that a person may want to read: without the URL of the request, which is
 // long and tells no more than the name, and without pages.

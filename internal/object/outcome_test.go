@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"testing"
 	"time"
 
@@ -121,5 +122,15 @@ func TestMismatch(t *testing.T) {
 		if c.r.Mismatch(&a) == "" || c.r.Mismatch(&storage.ObjectAttrs{}) == "" || c.r.Mismatch(nil) == "" {
 			t.Errorf("%s: another object, or none, is no mismatch", c.why)
 		}
+	}
+}
+
+// What happened comes before the name, of which errors print no more than the beginning.
+func TestErrorsTellTheReasonFirst(t *testing.T) {
+	long := strings.Repeat("long-name/", 90)
+	e := &Error{Op: opList, Bucket: "b", Name: long, Outcome: Denied, Advice: "bucket not found", Err: errors.New("HTTP 404")}
+	text := e.Error()
+	if !strings.HasPrefix(text, "bucket not found: HTTP 404 (list gs://b/long-name/") || len(text) > 130 {
+		t.Error(text)
 	}
 }
