@@ -398,6 +398,42 @@ var mutants = []mutant{
 		run:  "TestForeignSuccessOfAReleaseKeepsTheOrder",
 	},
 	{
+		name: "a call is answered however late",
+		file: "internal/queue/roll.go",
+		old:  "\t\tlate := !t.present(l.now())\n",
+		new:  "\t\tlate := false\n",
+	},
+	{
+		name: "an answer is believed without a look",
+		file: "internal/queue/roll.go",
+		old:  "\t\t\tif late && p.answering {\n",
+		new:  "\t\t\tif false {\n",
+	},
+	{
+		name: "a ticket is struck though it may have been the head's",
+		file: "internal/queue/roll.go",
+		old:  "head.n < c.n-1 && ",
+		new:  "head.n < c.n && ",
+	},
+	{
+		name: "a ticket is struck before its time",
+		file: "internal/queue/roll.go",
+		old:  "half: claim / 2}",
+		new:  "half: claim / 4}",
+	},
+	{
+		name: "a call goes with the baton",
+		file: "internal/queue/roll.go",
+		old:  "AfterFunc(3*c.half, ",
+		new:  "AfterFunc(0, ",
+	},
+	{
+		name: "nobody asks at the head whether it was struck",
+		file: "internal/queue/await.go",
+		old:  "\treturn p.confirm(ctx)\n",
+		new:  "\tt.looked = l.now()\n\treturn nil\n",
+	},
+	{
 		name:   "a long hold is released without a look",
 		file:   "internal/queue/possession.go",
 		old:    "\t\tgone, err = p.l.absent(ctx, p.name, p.gen)\n",

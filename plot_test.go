@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/gcsync/gcsync/gcstest"
@@ -18,6 +19,7 @@ type plot struct {
 	calm      bool            // nothing goes wrong but that clients are closed in an orderly way: nobody may be given up
 	tidy      bool            // no request arrives whose sender has given up on it: no ghost may stay behind
 	fresh     bool            // every few seconds everybody comes for a name that was never used before
+	fleet     int             // more machines than elsewhere
 	crowd     int             // goroutines of the first machine; 0: as many as the others have
 	trying    float64         // share of the calls that do not wait
 	impatient float64         // share of the calls with a deadline of a few seconds
@@ -59,6 +61,7 @@ const (
 	tablesTurn // all that are stopped wake up, and all others stop
 	othersStop // all but this one stop
 	naps       // stops for less than a second
+	massDeath  // a third of all die, and some stop
 )
 
 var (
@@ -93,6 +96,10 @@ var plots = []plot{
 		name: "false releases", shortest: true, claims: allClaims, deceived: 0.2,
 		slow:    []slowness{{gcstest.Insert, 0.3}},
 		strikes: []strike{{kind: gcstest.Insert, odds: 0.1, what: naps}},
+	},
+	{ // a third of the row dies at once
+		name: "mass death", fleet: 6, impatient: 0.1, long: 0.2, claims: allClaims,
+		strikes: []strike{{kind: gcstest.Insert, odds: 0.03, what: massDeath, within: 2 * time.Second}},
 	},
 	{ // nobody waits, and who has drawn a ticket sleeps on it
 		name: "tries", trying: 0.95, impatient: 0.3, shortest: true, claims: shortClaims,
@@ -217,6 +224,15 @@ func (w *world) befall(m *machine, what disaster) {
 		w.replace(m)
 	case naps:
 		m.sleep(while / 20)
+	case massDeath:
+		for _, m := range slices.Clone(w.machines) {
+			switch w.rng.IntN(6) {
+			case 0, 1:
+				w.befall(m, dies)
+			case 2:
+				w.befall(m, stopped)
+			}
+		}
 	case othersStop:
 		w.logf("all but machine %d sleep for %v", m.id, while)
 		for _, other := range w.machines {

@@ -207,7 +207,7 @@ func (w *world) run() {
 		}
 	}()
 	defer w.srv.Close()
-	for i := range 2 + w.rng.IntN(4) {
+	for i := range 2 + w.rng.IntN(4) + w.plot.fleet {
 		w.machines = append(w.machines, w.boot(i))
 	}
 	end := time.Duration(5+w.rng.IntN(25)) * time.Second

@@ -25,18 +25,23 @@ const (
 func (l *line) await(ctx context.Context, t *ticket) error {
 	w := &wait{l: l, t: t, moved: l.now(), movedTo: t.head}
 	defer w.forget()
-	for !t.reachHead() {
-		var err error
-		if t.n-1-t.head <= 1 {
+	p := l.attend(ctx, t)
+	err := w.reach(p.ctx)
+	if err = p.end(err); err != nil || t.Gen == 0 {
+		return err
+	}
+	return p.confirm(ctx)
+}
+
+func (w *wait) reach(ctx context.Context) (err error) {
+	for !w.t.reachHead() && err == nil {
+		if w.t.n-1-w.t.head <= 1 {
 			err = w.next(ctx)
 		} else {
 			err = w.approach(ctx)
 		}
-		if err != nil {
-			return err
-		}
 	}
-	return nil
+	return err
 }
 
 // reachHead reports whether the ticket before our baton is proven gone. If nothing but a gap in a listing says so, that
@@ -70,10 +75,12 @@ type wait struct {
 	moved   clock.Instant // when the head was last seen to move
 	movedTo int64
 	polls   int
-	failed  int           // reads in a row that told nothing
-	seen    *sighting     // the head as last read
-	sure    clock.Instant // when a read proved it to be the head
-	guess   clock.Instant // since when the head is there with a generation that nobody vouches for
+	failed  int             // reads in a row that told nothing
+	seen    *sighting       // the head as last read
+	sure    clock.Instant   // when a read proved it to be the head
+	guess   clock.Instant   // since when the head is there with a generation that nobody vouches for
+	roll    map[int64]*call // by the ticket's generation
+	called  ref             // the head behind which we last called the roll
 }
 
 // sighting is one version of a baton and since when it has been seen unchanged.
@@ -190,7 +197,7 @@ const (
 func (w *wait) look(ctx context.Context, n int64) (look, object.Object, error) {
 	w.polls++
 	s, stale := w.seen, w.l.now().Since(w.t.from) > w.t.baton.claim/4
-	if s != nil && s.rec.n == n && s.proven && w.polls%4 != 0 && !stale && !w.due(s) {
+	if s != nil && s.rec.n == n && s.proven && w.polls%4 != 0 && !stale && !w.due(s) && w.untilCount(w.l.now()) > 0 {
 		v := s.rec.Version
 		v.Meta++
 		o, err := w.l.store.GetIf(ctx, w.l.path.ticket(n), v)
@@ -314,10 +321,12 @@ func (w *wait) gap() time.Duration {
 
 func (w *wait) bound(d time.Duration) time.Duration {
 	longest := min(maxGap, w.t.baton.claim/4)
-	if w.seen != nil && w.seen.proven {
-		if rest := w.patience(w.seen) - w.l.now().Since(w.seen.since); rest > 0 {
+	if s := w.seen; s != nil && s.proven {
+		now := w.l.now()
+		if rest := w.patience(s) - now.Since(s.since); rest > 0 {
 			longest = min(longest, rest+time.Millisecond)
 		}
+		longest = min(longest, w.untilRoll(s, now)+time.Millisecond, w.untilCount(now)+time.Millisecond)
 	}
 	return max(minGap, min(d, longest))
 }

@@ -147,7 +147,7 @@ func (l *line) create(ctx context.Context, end *tail, backoff object.Backoff) (*
 }
 
 func newTicket(rec *record, first clock.Instant, end *tail) *ticket {
-	t := &ticket{record: *rec, first: first, from: first, baton: end.base, head: end.head, gens: end.gens}
+	t := &ticket{record: *rec, first: first, looked: first, from: first, baton: end.base, head: end.head, gens: end.gens}
 	t.depth = max(0, t.n-1-t.head)
 	t.gens[t.n] = t.Gen
 	return t

@@ -36,6 +36,10 @@ const (
 	Orphaned                     // everybody who waited here for the ticket has left
 	GivenUp                      // marked our ticket as abandoned
 	WitnessLeft                  // wrote down that a silent holder was seen
+	Called                       // called a waiter, behind a silent head
+	CallAnswered                 // answered a call for our ticket
+	CallMissed                   // had not looked for so long that our ticket may have been struck
+	Struck                       // deleted the baton of a waiter that did not answer
 	SilenceProven                // concluded from the service's clock that a holder is dead
 	Swept                        // deleted a leftover object
 
@@ -56,7 +60,7 @@ var eventNames = [...]string{
 	"create refused", "create adopted", "ghost deleted", "expired unseen", "chain learned",
 	"claim expired", "ttl expired", "abandoned obeyed", "requeued", "granted",
 	"passed", "pass limit", "lingered", "linger cut", "released", "delete retried", "lost", "renewed", "renewal retried", "renewal failed", "queued",
-	"orphaned", "given up", "witness left", "silence proven", "swept",
+	"orphaned", "given up", "witness left", "called", "call answered", "call missed", "struck", "silence proven", "swept",
 	"registered", "admitted", "overtaken", "withdrawn",
 	"entry gone", "entry expired", "joined", "join refused",
 }

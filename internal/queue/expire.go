@@ -26,6 +26,13 @@ func (w *wait) silence(ctx context.Context, o object.Object) (again bool, err er
 	if !s.proven {
 		return false, nil
 	}
+	if err := w.callRoll(ctx, s); object.OutcomeOf(err) == object.Denied {
+		return false, err
+	}
+	w.countRoll(ctx, rec)
+	if w.strike(ctx) {
+		return true, nil
+	}
 	var event Event
 	switch {
 	case rec.abandoned:
@@ -131,7 +138,7 @@ func (l *line) absent(ctx context.Context, name string, gen int64) (bool, error)
 // that we are further back, up to a tenth, so that those behind act only if those before them are dead as well, and a
 // row of dead costs little more than one lease each.
 func (w *wait) patience(s *sighting) time.Duration {
-	places := w.t.n - 2 - s.rec.n
+	places := w.t.n - 2 - s.rec.n - w.unanswered()
 	return s.rec.lease() * time.Duration(100+max(0, min(places, 10))) / 100
 }
 

@@ -82,6 +82,7 @@ type attempt struct {
 type ticket struct {
 	record               // as created
 	first  clock.Instant // when the first attempt to create it left
+	looked clock.Instant // when the last look left that found no call
 	baton  *record       // the ticket before it, which only we may change
 	grand  int64         // generation of the ticket before that, whose absence makes us the head; 0: there is none
 

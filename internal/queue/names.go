@@ -11,7 +11,7 @@ import (
 	"github.com/gcsync/gcsync/internal/object"
 )
 
-// Objects of one lock live in folders below its name: t/ for the tickets, w/ for the witnesses, h/ for the registry,
+// Objects of one lock live in folders below its name: t/ for the tickets, w/ for the witnesses and the calls of the roll, h/ for the registry,
 // s/ for the rows of a semaphore's slots.
 // A segment of a lock's own name that reads like one of these folders has its first character escaped, so that no
 // lock's folder ever holds another lock's objects: the tickets of "a" are in a/t/, those of "a/t" in a/%74/t/.
@@ -138,6 +138,11 @@ func (p Path) numberIn(dir, name string) (int64, bool) {
 	n, err := strconv.ParseUint(s, 10, 63)
 	return int64(n), err == nil
 }
+
+// call names the call for the ticket of generation gen.
+func (p Path) call(gen int64) string { return p.witnesses() + callPrefix + decimal(gen) }
+
+const callPrefix = "call-"
 
 // witness names the testimony that the baton stood at metageneration meta while the ticket of generation gen was next.
 func (p Path) witness(gen, meta int64) string {

@@ -25,6 +25,8 @@ const (
 	keyHeld    = "held"  // for how long the holder had held it when it last renewed
 	keyGone    = "abandoned"
 
+	keyTicket = "ticket" // of a call: the number of the ticket that is called
+
 	// Of a semaphore's tickets.
 	keySlots = "slots" // the slots that there are, as whoever made it says
 )

@@ -120,7 +120,7 @@ func (l *line) try(ctx context.Context) (tn *tenure, behind *ticket, err error) 
 // hold begins the lease of a ticket that is the head; nil if it is over already.
 func (l *line) hold(t *ticket) *tenure {
 	began := l.now()
-	if began.Longest(t.from) >= t.baton.claim-lease.Margin(t.baton.claim) {
+	if began.Longest(t.from) >= t.baton.claim-lease.Margin(t.baton.claim) || !t.present(began) {
 		return nil
 	}
 	t.gens = nil // nobody is ahead any more

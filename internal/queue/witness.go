@@ -96,7 +96,7 @@ func (l *line) sweepWitnesses(now time.Time) {
 			return
 		}
 		for _, o := range old {
-			if o.Metadata[keyNonce] != "" && now.Sub(o.Created) > witnessAge {
+			if o.Metadata[keyNonce] != "" && now.Sub(o.Created) > witnessAge && l.overdue(ctx, o) {
 				if l.store.Delete(ctx, o.Name, o.Version) == nil {
 					l.event(Swept, none, "witness", o.Name)
 				}
