@@ -197,7 +197,7 @@ const (
 func (w *wait) look(ctx context.Context, n int64) (look, object.Object, error) {
 	w.polls++
 	s, stale := w.seen, w.l.now().Since(w.t.from) > w.t.baton.claim/4
-	if s != nil && s.rec.n == n && s.proven && w.polls%4 != 0 && !stale && !w.due(s) && w.untilCount(w.l.now()) > 0 {
+	if s != nil && s.rec.n == n && s.proven && w.polls%4 != 0 && !stale && !w.due(s) && w.untilCount(w.l.now()) > 0 && w.untilAsk(s, w.l.now()) > 0 {
 		v := s.rec.Version
 		v.Meta++
 		o, err := w.l.store.GetIf(ctx, w.l.path.ticket(n), v)
@@ -304,7 +304,7 @@ func (w *wait) pause() time.Duration {
 	if cycle == 0 {
 		cycle = firstCycle
 	}
-	places := float64(w.t.n - 1 - w.t.head)
+	places := float64(w.t.n - 1 - w.t.head - w.unanswered())
 	d := time.Duration(float64(cycle)*(0.25+0.4*(places-2))) - 10*time.Millisecond
 	return w.bound(d)
 }
@@ -326,7 +326,7 @@ func (w *wait) bound(d time.Duration) time.Duration {
 		if rest := w.patience(s) - now.Since(s.since); rest > 0 {
 			longest = min(longest, rest+time.Millisecond)
 		}
-		longest = min(longest, w.untilRoll(s, now)+time.Millisecond, w.untilCount(now)+time.Millisecond)
+		longest = min(longest, w.untilRoll(s, now)+time.Millisecond, w.untilCount(now)+time.Millisecond, max(w.untilAsk(s, now), 100*time.Millisecond))
 	}
 	return max(minGap, min(d, longest))
 }

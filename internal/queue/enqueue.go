@@ -82,7 +82,7 @@ func (l *line) enqueue(ctx context.Context, only bool) (*ticket, error) {
 
 // cleared removes the holder that a listing shows in the way of a caller who does not wait, if it is dead.
 func (l *line) cleared(ctx context.Context, end *tail, recs []*record) bool {
-	cleared, err := l.clear(ctx, find(recs, end.head), find(recs, end.head+1))
+	cleared, err := l.clear(ctx, find(recs, end.head), find(recs, end.head+1), recs)
 	if err != nil { // what could not be proven is held
 		l.cfg.Logger.Debug("gcsync: cannot tell whether the holder lives", "queue", l.store.URL(string(l.path)), "error", err)
 	}

@@ -26,8 +26,10 @@ func (w *wait) silence(ctx context.Context, o object.Object) (again bool, err er
 	if !s.proven {
 		return false, nil
 	}
-	if err := w.callRoll(ctx, s); object.OutcomeOf(err) == object.Denied {
-		return false, err
+	if w.untilRoll(s, w.l.now()) <= 0 {
+		if err := w.callRoll(ctx, s); object.OutcomeOf(err) == object.Denied {
+			return false, err
+		}
 	}
 	w.countRoll(ctx, rec)
 	if w.strike(ctx) {
@@ -46,6 +48,15 @@ func (w *wait) silence(ctx context.Context, o object.Object) (again bool, err er
 		event = SilenceProven
 	default:
 		return false, nil
+	}
+	if event == SilenceProven && w.untilRoll(s, w.l.now()) != never {
+		// Whoever comes after us may wait no longer than we do: the roll is called for them to count, and we count that of others.
+		if err := w.callRoll(ctx, s); object.OutcomeOf(err) == object.Denied {
+			return false, err
+		}
+		if o, err := w.l.get(ctx, rec.n); err == nil && o.Gen == rec.Gen {
+			w.countRoll(ctx, &record{Object: o, n: rec.n})
+		}
 	}
 	gone, err := w.l.expire(ctx, death{
 		reason: deaths[event], event: event, n: rec.n + 1, object: &rec.Object, own: w.owner(rec),

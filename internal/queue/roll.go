@@ -124,20 +124,18 @@ func (p *presence) look(ctx context.Context) error {
 
 // call is what we know of a ticket that we wait behind.
 type call struct {
-	n          int64 // the ticket
-	gen        int64 // of the object
-	since      clock.Instant
+	n          int64         // the ticket
+	gen        int64         // of the object
+	since      clock.Instant // that we know it
+	created    time.Time
 	half       time.Duration // of the ticket's claim
 	unanswered bool          // for so long that nobody will ever hold by the ticket
 }
 
-// callRoll writes calls for all tickets between the head and ours, if the head has been silent for longer than a holder that
-// lives: it renews after a third of its lease.
+// callRoll writes calls for all tickets between the head and ours. It is time for that when the head has been silent for longer
+// than a holder that lives: it renews after a third of its lease.
 func (w *wait) callRoll(ctx context.Context, s *sighting) error {
 	l, t := w.l, w.t
-	if w.untilRoll(s, l.now()) > 0 {
-		return nil
-	}
 	recs, err := l.list(ctx)
 	if err != nil {
 		return err
@@ -160,6 +158,10 @@ func (w *wait) callRoll(ctx context.Context, s *sighting) error {
 	all.SetLimit(rollWidth)
 	for i, r := range row {
 		if i == 0 || r.n <= s.rec.n+1 || r.n >= t.n || t.gens[r.n] != r.Gen || t.gens[r.n-1] != row[i-1].Gen || w.roll[r.Gen] != nil {
+			continue
+		}
+		if row[i-1].abandoned { // who has said so need not be asked
+			calls[i] = &call{n: r.n, unanswered: true}
 			continue
 		}
 		all.Go(func() error {
@@ -226,17 +228,18 @@ func (l *line) call(ctx context.Context, r *record, claim time.Duration) *call {
 		return nil
 	}
 	l.event(Called, r.n)
-	return &call{n: r.n, gen: o.Gen, since: o.Received, half: claim / 2}
+	return &call{n: r.n, gen: o.Gen, since: o.Received, created: o.Created, half: claim / 2}
 }
 
-// countRoll reads the calls that were there for long enough, now that head was read to be there: none of the tickets from the
-// second after it on was the head's.
+// countRoll reads the calls that were there for long enough, by our own clock or by the service's, now that head was read to be
+// there: none of the tickets from the second after it on was the head's.
 func (w *wait) countRoll(ctx context.Context, head *record) {
 	var all errgroup.Group
 	all.SetLimit(rollWidth)
 	var due []int64
 	for gen, c := range w.roll {
-		if !c.unanswered && head.n < c.n-1 && head.Sent.Since(c.since) >= c.half {
+		long := head.Sent.Since(c.since) >= c.half || w.t.Created.Sub(c.created) >= longSilence*c.half
+		if !c.unanswered && head.n < c.n-1 && long {
 			due = append(due, gen)
 		}
 	}
@@ -286,6 +289,78 @@ func (w *wait) strike(ctx context.Context) (any bool) {
 	return any
 }
 
+// roll reads the calls for those behind the head, which is dead, for a caller who does not wait: by the generation of the ticket.
+// Whether they were there for long enough is a matter of the service's clock.
+func (l *line) roll(ctx context.Context, head *record, recs []*record) map[int64]*call {
+	called := l.calls(ctx, head, recs)
+	if len(called) == 0 {
+		return nil
+	}
+	now, err := l.store.Stamp(ctx, string(l.path)+dirWitnesses+object.NewNonce(), l.cfg.Backoff())
+	if err != nil {
+		return called
+	}
+	still := l.calls(ctx, head, recs)
+	if gone, err := l.isGone(ctx, head.n, head.Gen); gone || err != nil {
+		return called
+	}
+	for gen, c := range still {
+		c.unanswered = called[gen] != nil && called[gen].gen == c.gen && now.Sub(c.created) >= longSilence*c.half
+	}
+	return still
+}
+
+// calls reads the calls for those behind the head.
+func (l *line) calls(ctx context.Context, head *record, recs []*record) map[int64]*call {
+	found := make([]*call, len(recs))
+	var all errgroup.Group
+	all.SetLimit(rollWidth)
+	for i, r := range recs {
+		if i == 0 || r.n < head.n+2 || recs[i-1].Gen != r.prev {
+			continue
+		}
+		all.Go(func() error {
+			if o, err := l.store.Get(ctx, l.path.call(r.Gen)); err == nil {
+				found[i] = &call{n: r.n, gen: o.Gen, created: o.Created, half: recs[i-1].claim / 2}
+			}
+			return nil
+		})
+	}
+	_ = all.Wait()
+	roll := make(map[int64]*call)
+	for i, c := range found {
+		if c != nil {
+			roll[recs[i].Gen] = c
+		}
+	}
+	return roll
+}
+
+// strikeAll removes the batons of those who have not answered, from the ticket on that is the head's now, and calls all others who
+// are not the head.
+func (l *line) strikeAll(ctx context.Context, owner *record, recs []*record, roll map[int64]*call) {
+	low := owner.n
+	var all errgroup.Group
+	all.SetLimit(rollWidth)
+	defer all.Wait()
+	for i, r := range recs {
+		if i == 0 || r.n <= owner.n || recs[i-1].Gen != r.prev {
+			continue
+		}
+		c, baton := roll[r.Gen], recs[i-1]
+		switch {
+		case low == baton.n && c != nil && c.unanswered && l.obliterate(ctx, baton.Name, baton.Gen):
+			l.event(Struck, r.n)
+			low = r.n
+		case low < baton.n && c == nil:
+			all.Go(func() error {
+				l.call(ctx, r, baton.claim)
+				return nil
+			})
+		}
+	}
+}
+
 // overdue reports whether nobody can count on a call any more, because the ticket that it is for is gone; true for what is none.
 func (l *line) overdue(ctx context.Context, o object.Object) bool {
 	s, called := strings.CutPrefix(o.Name, l.path.witnesses()+callPrefix)
@@ -298,28 +373,28 @@ func (l *line) overdue(ctx context.Context, o object.Object) bool {
 	return gone
 }
 
-// obliterate deletes an object in which nobody believes, and reports whether a read has proven it gone. It looks while the delete
-// is under way, for there may be many.
+// obliterate deletes an object in which nobody believes, and reports whether a read has proven it gone. There may be many, one
+// after the other: so it asks twice, and looks while that is under way, to wait for the fastest of the answers.
 func (l *line) obliterate(ctx context.Context, name string, gen int64) (gone bool) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	const looks = 4
-	answers := make(chan bool, 1+looks)
-	for i := range 1 + looks {
+	const deletes, looks = 2, 6
+	answers := make(chan bool, deletes+looks)
+	for i := range deletes + looks {
 		if !l.cfg.Tasks.Go(func(context.Context) {
-			if i == 0 {
+			gone := false
+			if i < deletes {
 				_, _ = l.remove(ctx, name, object.Version{Gen: gen})
-				answers <- false
-				return
+			} else {
+				object.Sleep(ctx, time.Duration(i-1)*minGap/3)
+				gone, _ = l.absent(ctx, name, gen)
 			}
-			object.Sleep(ctx, time.Duration(i)*minGap/2)
-			gone, _ := l.absent(ctx, name, gen)
 			answers <- gone
 		}) {
 			answers <- false
 		}
 	}
-	for range 1 + looks {
+	for range deletes + looks {
 		if <-answers {
 			return true
 		}

@@ -23,12 +23,20 @@ func (w *wait) longDead(ctx context.Context, s *sighting) bool {
 	if s.rec.renewal != "" {
 		return w.t.Created.Sub(s.rec.Updated) >= longSilence*s.rec.ttl
 	}
-	if s.asked || s.next == 0 || w.l.now().Since(s.held) < tentative {
+	if w.untilAsk(s, w.l.now()) > 0 {
 		return false
 	}
 	o, err := w.l.store.Get(ctx, w.l.path.witness(s.next, s.rec.Meta))
 	s.asked = err == nil || object.OutcomeOf(err) == object.Missing
 	return err == nil && w.t.Created.Sub(o.Created) >= longSilence*s.rec.claim
+}
+
+// untilAsk is how long it is until a witness of the head is looked for.
+func (w *wait) untilAsk(s *sighting, now clock.Instant) time.Duration {
+	if s.asked || s.next == 0 || s.rec.renewal != "" {
+		return never
+	}
+	return tentative - now.Since(s.held)
 }
 
 // testify leaves, in the background, a witness of the silent head that our ticket waits behind, for callers who come
@@ -121,9 +129,9 @@ func (l *line) suspicious() bool {
 	return l.suspect != nil && l.now().Since(l.suspect.seen) < longSilence*l.suspect.lease
 }
 
-// clear removes the holder that stands in the way of a caller who does not wait, if it can be proven dead at once. It
-// reports whether it did.
-func (l *line) clear(ctx context.Context, head, next *record) (bool, error) {
+// clear removes the holder that stands in the way of a caller who does not wait, if it can be proven dead at once, and all behind
+// it who have not answered the roll. It reports whether it did.
+func (l *line) clear(ctx context.Context, head, next *record, recs []*record) (bool, error) {
 	if gone, err := l.isGone(ctx, head.n-1, head.prev); !gone || err != nil {
 		return false, err
 	}
@@ -138,10 +146,15 @@ func (l *line) clear(ctx context.Context, head, next *record) (bool, error) {
 	if head.abandoned {
 		event = AbandonedObeyed
 	}
-	return l.expire(ctx, death{
+	roll := l.roll(ctx, head, recs)
+	gone, err := l.expire(ctx, death{
 		reason: deaths[event], event: event, n: next.n, object: &head.Object, own: next.Metadata,
 		lease: head.lease(), silent: l.watched(head),
 	})
+	if gone {
+		l.strikeAll(ctx, next, recs, roll)
+	}
+	return gone, err
 }
 
 // watched is how long a process that only tries has known a holder.
