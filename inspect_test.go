@@ -314,6 +314,7 @@ func TestTidy(t *testing.T) {
 				t.Errorf("%s: removed %d, %v", name, removed, err)
 			}
 			b.unlocked(name)
+			time.Sleep(20 * time.Second) // calls outlive those who were struck by a claim
 			for _, o := range b.srv.Objects(bucket, "gcsync/"+name+"/") {
 				if !strings.Contains(o.Name, "/t/") && !strings.HasSuffix(o.Name, "/h/anchor") {
 					t.Errorf("%s: left is %+v", name, o)

@@ -404,10 +404,12 @@ var mutants = []mutant{
 		new:  "\t\tlate := false\n",
 	},
 	{
-		name: "an answer is believed without a look",
-		file: "internal/queue/roll.go",
-		old:  "\t\t\tif late && p.answering {\n",
-		new:  "\t\t\tif false {\n",
+		name:   "an answer is believed without a look",
+		file:   "internal/queue/roll.go",
+		old:    "\t\t\tif late && p.answering {\n",
+		new:    "\t\t\tif false {\n",
+		run:    "TestAnswerThatArrivesTooLate",
+		spared: "an answer must be on its way while its sender sleeps, for just long enough",
 	},
 	{
 		name: "a ticket is struck though it may have been the head's",
@@ -422,10 +424,11 @@ var mutants = []mutant{
 		new:  "half: claim / 4}",
 	},
 	{
-		name: "a call goes with the baton",
-		file: "internal/queue/roll.go",
-		old:  "AfterFunc(3*c.half, ",
-		new:  "AfterFunc(0, ",
+		name:  "a call goes with the baton",
+		file:  "internal/queue/roll.go",
+		old:   "AfterFunc(3*c.half, ",
+		new:   "AfterFunc(0, ",
+		seeds: 4000,
 	},
 	{
 		name: "nobody asks at the head whether it was struck",

@@ -27,8 +27,14 @@ func (l *line) await(ctx context.Context, t *ticket) error {
 	defer w.forget()
 	p := l.attend(ctx, t)
 	err := w.reach(p.ctx)
-	if err = p.end(err); err != nil || t.Gen == 0 {
+	if err = p.end(err); err != nil {
 		return err
+	}
+	for gen, c := range w.roll {
+		l.recall(gen, c)
+	}
+	if t.Gen == 0 { // of a reader, who has no ticket
+		return nil
 	}
 	return p.confirm(ctx)
 }
@@ -98,6 +104,12 @@ func (w *wait) approach(ctx context.Context) error {
 	t := w.t
 	n := min(t.head+w.step, t.n-2)
 	look, o, err := w.look(ctx, n)
+	switch object.OutcomeOf(err) {
+	case object.Busy, object.Indeterminate:
+		w.failed++
+	default:
+		w.failed = 0
+	}
 	switch look {
 	case absent:
 		w.advance(n+1, w.l.now())
@@ -326,7 +338,9 @@ func (w *wait) bound(d time.Duration) time.Duration {
 		if rest := w.patience(s) - now.Since(s.since); rest > 0 {
 			longest = min(longest, rest+time.Millisecond)
 		}
-		longest = min(longest, w.untilRoll(s, now)+time.Millisecond, w.untilCount(now)+time.Millisecond, max(w.untilAsk(s, now), 100*time.Millisecond))
+		if w.failed == 0 {
+			longest = min(longest, w.untilRoll(s, now)+time.Millisecond, w.untilCount(now)+time.Millisecond, max(w.untilAsk(s, now), 100*time.Millisecond))
+		}
 	}
 	return max(minGap, min(d, longest))
 }

@@ -19,10 +19,11 @@
 //     it was built on is still there ([line.verify]).
 //   - The holder dies: whoever is next deletes its baton once it has been silent for its whole lease, by the observer's
 //     own clock ([wait.silence]).
-//   - A waiter dies: nobody notices until it is the head; then it is a holder that died.
+//   - Waiters die: whoever waits behind a silent head calls the roll, and those who do not answer lose their tickets, all at
+//     once ([wait.callRoll]).
 //   - A holder is paused: it counts its lease from before the request that gave it, less a margin ([lease.Keeper]).
 //
-// The files follow the steps: tail, enqueue, await, expire, tenure; witness serves callers who do not wait; gate and
+// The files follow the steps: tail, enqueue, await, expire, tenure; roll strikes dead waiters; witness serves callers who do not wait; gate and
 // handoff are the queue inside one process. Readers stand beside the row: read, registry, and readers and join for those of
 // one process. The slots of a semaphore are rows: slots, look.
 package queue

@@ -266,8 +266,9 @@ func (w *wait) countRoll(ctx context.Context, head *record) {
 }
 
 // strike removes the batons of those who have not answered, as long as they are the head. It reports whether there were any.
-func (w *wait) strike(ctx context.Context) (any bool) {
-	t := w.t
+func (w *wait) strike(ctx context.Context) bool {
+	t, struck := w.t, 0
+	defer func() { w.l.tellStruck(struck) }()
 	for t.proven && t.head < t.n-1 {
 		next := t.gens[t.head+1]
 		c := w.roll[next]
@@ -278,15 +279,29 @@ func (w *wait) strike(ctx context.Context) (any bool) {
 			break
 		}
 		w.l.event(Struck, c.n)
-		// The call outlives every lease that the owner of the ticket could have: so it cannot look, find none, and believe.
-		w.l.cfg.Tasks.AfterFunc(3*c.half, func(ctx context.Context) {
-			_, _ = w.l.remove(ctx, w.l.path.call(next), object.Version{Gen: c.gen})
-		})
+		w.l.recall(next, c)
 		delete(w.roll, next)
 		w.advance(t.head+1, w.l.now())
-		any = true
+		struck++
 	}
-	return any
+	return struck > 0
+}
+
+// recall removes the call for a ticket whose baton is gone. Until then it outlives every lease that the owner of the ticket could
+// have: so that one cannot look, find none, and believe.
+func (l *line) recall(gen int64, c *call) {
+	if c.gen != 0 {
+		l.cfg.Tasks.AfterFunc(3*c.half, func(ctx context.Context) {
+			_, _ = l.remove(ctx, l.path.call(gen), object.Version{Gen: c.gen})
+		})
+	}
+}
+
+// tellStruck tells an operator that waiters have died.
+func (l *line) tellStruck(n int) {
+	if n > 0 {
+		l.cfg.Logger.Warn("gcsync: struck: waiters that do not answer", "queue", l.store.URL(string(l.path)), "waiters", n)
+	}
 }
 
 // roll reads the calls for those behind the head, which is dead, for a caller who does not wait: by the generation of the ticket.
@@ -339,7 +354,8 @@ func (l *line) calls(ctx context.Context, head *record, recs []*record) map[int6
 // strikeAll removes the batons of those who have not answered, from the ticket on that is the head's now, and calls all others who
 // are not the head.
 func (l *line) strikeAll(ctx context.Context, owner *record, recs []*record, roll map[int64]*call) {
-	low := owner.n
+	low, struck := owner.n, 0
+	defer func() { l.tellStruck(struck) }()
 	var all errgroup.Group
 	all.SetLimit(rollWidth)
 	defer all.Wait()
@@ -352,6 +368,8 @@ func (l *line) strikeAll(ctx context.Context, owner *record, recs []*record, rol
 		case low == baton.n && c != nil && c.unanswered && l.obliterate(ctx, baton.Name, baton.Gen):
 			l.event(Struck, r.n)
 			low = r.n
+			struck++
+			l.recall(r.Gen, c)
 		case low < baton.n && c == nil:
 			all.Go(func() error {
 				l.call(ctx, r, baton.claim)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gcsync/gcsync/internal/object"
@@ -45,7 +46,17 @@ func (q *Queue) Tidy(ctx context.Context, name string, unused time.Duration) (re
 		}
 	}
 	after, _, err := q.leftovers(ctx, path)
-	return len(before) - len(after), err
+	return old(before) - old(after), err
+}
+
+// old counts objects without the calls of the roll, which come and go by themselves.
+func old(objects []object.Object) (n int) {
+	for _, o := range objects {
+		if !strings.Contains(o.Name, dirWitnesses+callPrefix) {
+			n++
+		}
+	}
+	return n
 }
 
 // leftovers lists all that there is of a name.
