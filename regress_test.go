@@ -507,3 +507,34 @@ func TestBootstrapRaces(t *testing.T) {
 		b.unlock(x.Mutex("m"))
 	})
 }
+
+// A ticket that we may have marked as abandoned is not taken up again: others obey the mark, however late it arrives.
+func TestAbandonedTicketIsNotTakenUpAgain(t *testing.T) {
+	inBubble(t, typical, func(b *bed) {
+		x, y, z := b.host("x"), b.host("y"), b.host("z")
+		b.lock(x.Mutex("m"))
+		failed := make(chan error, 1)
+		go func() { failed <- y.Mutex("m").Lock(context.Background()) }()
+		time.Sleep(500 * time.Millisecond)
+		lost := y.faults.Always(gcstest.On(gcstest.Patch, ""), gcstest.Fault{Kind: gcstest.LoseAnswer})
+		blind := y.faults.Always(gcstest.On(gcstest.Get, ""), gcstest.Fault{Kind: gcstest.Refuse, Status: 403})
+		go z.Mutex("m").Lock(context.Background())
+		if err := <-failed; err == nil {
+			b.Fatal("let in")
+		}
+		lost()
+		blind()
+		go y.Mutex("m").Lock(context.Background())
+		time.Sleep(500 * time.Millisecond)
+		b.unlock(x.Mutex("m"))
+		for range 400 {
+			time.Sleep(10 * time.Millisecond)
+			mine, theirs := y.Mutex("m").Lease(), z.Mutex("m").Lease()
+			if mine != nil && mine.Err() == nil && theirs != nil && theirs.Err() == nil {
+				b.Fatal("two believe")
+			}
+		}
+		y.vanish()
+		z.vanish()
+	})
+}

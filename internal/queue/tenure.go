@@ -249,7 +249,8 @@ func (l *line) farewell() (context.Context, context.CancelFunc) {
 const farewellTime = 2 * time.Second
 
 // abandon marks a ticket that nobody will ever use, so that it costs those behind it no lease. The mark is obeyed once
-// the ticket is the head; until then it keeps its place and means nothing. It reports whether that is done.
+// the ticket is the head; until then it keeps its place and means nothing. It reports whether that is done, or may be, or may be
+// yet: then the ticket must not be used any more.
 func (l *line) abandon(t *ticket) (done bool) {
 	ctx, cancel := l.farewell()
 	defer cancel()
@@ -272,10 +273,12 @@ func (l *line) abandon(t *ticket) (done bool) {
 		case object.Missing:
 			return true
 		case object.Denied:
-			return false
+			return done
+		case object.Indeterminate:
+			done = true
 		}
 		if !object.Pause(ctx, backoff) {
-			return false
+			return done
 		}
 	}
 }
