@@ -1,10 +1,12 @@
 package gcsync_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -431,5 +433,80 @@ func TestSemaphoreChangeOver(t *testing.T) {
 		if g.most.Load() <= 12 {
 			b.Errorf("never more than %d slots in use", g.most.Load())
 		}
+	})
+}
+
+// Clients that speak of another number of slots are told of once, and only while they are there.
+func TestSemaphoreTellsOfAnotherSize(t *testing.T) {
+	inBubble(t, typical, func(b *bed) {
+		var log bytes.Buffer
+		var mu sync.Mutex
+		x, y := b.host("x"), b.host("y", loudly(&log, &mu))
+		count := func() int {
+			mu.Lock()
+			defer mu.Unlock()
+			return strings.Count(log.String(), "gcsync: another size of a semaphore")
+		}
+		p, err := x.Semaphore("sem", 4).Acquire(b.Context(), 1)
+		if err != nil {
+			b.Fatal(err)
+		}
+		q, err := y.Semaphore("sem", 4).Acquire(b.Context(), 1)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.giveBack(q)
+		if count() != 0 {
+			b.Error(log.String())
+		}
+		for range 3 {
+			q, err := y.Semaphore("sem", 5).Acquire(b.Context(), 1)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.giveBack(q)
+			time.Sleep(5 * time.Second)
+		}
+		if count() != 1 || !strings.Contains(log.String(), "ours=5 theirs=4 owner=x") {
+			b.Errorf("told %d times: %s", count(), log.String())
+		}
+		b.giveBack(p)
+	})
+}
+
+// Several slots are one lease: lost with the first of them, and for as long as the shortest.
+func TestSemaphoreSeveralAreOneLease(t *testing.T) {
+	inBubble(t, typical, func(b *bed) {
+		x := b.host("x")
+		p, err := x.Semaphore("sem", 4).Acquire(b.Context(), 3)
+		if err != nil {
+			b.Fatal(err)
+		}
+		slots := p.Slots()
+		if len(slots) != 3 || p.Token() != slots[0].Token || p.Err() != nil {
+			b.Fatalf("%+v, token %d, %v", slots, p.Token(), p.Err())
+		}
+		time.Sleep(time.Minute) // renewed
+		if p.Err() != nil || time.Until(p.Deadline()) < 10*time.Second {
+			b.Errorf("%v, until %v", p.Err(), p.Deadline())
+		}
+		row := fmt.Sprintf("gcsync/sem/s/%d/t/", slots[1].Number)
+		baton := b.srv.Objects(bucket, row)[0].Name
+		if err := b.srv.Client(nil).Bucket(bucket).Object(baton).Delete(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+		<-p.Done()
+		if err := p.Err(); !errors.Is(err, gcsync.ErrLost) || !strings.Contains(err.Error(), row) {
+			b.Errorf("lost by %v", err)
+		}
+		if err := p.Release(b.Context()); !errors.Is(err, gcsync.ErrLost) {
+			b.Errorf("Release = %v", err)
+		}
+		time.Sleep(5 * time.Second)
+		all, err := b.host("y").Semaphore("sem", 4).TryAcquire(b.Context(), 4)
+		if err != nil {
+			b.Fatalf("something of it is still held: %v", err)
+		}
+		b.giveBack(all)
 	})
 }

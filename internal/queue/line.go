@@ -28,6 +28,8 @@ type Config struct {
 	Event   func(Event, string) // told of every branch of the protocol that was taken; nil in production
 
 	Telemetry *telemetry.Telemetry
+
+	told *sync.Map // paths of the semaphores of which it was told that others speak of another size
 }
 
 // line is the queue of one name as this process sees it: the protocol, without the process's own goroutines, of which

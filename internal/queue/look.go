@@ -55,7 +55,9 @@ func (s *Slots) view(ctx context.Context, call *telemetry.Call) (view, error) {
 	for {
 		objects, _, err := s.cfg.Store.List(ctx, s.path.slots())
 		if err == nil {
-			return s.sort(objects), nil
+			v := s.sort(objects)
+			s.compare(v)
+			return v, nil
 		}
 		if !retryable(err) || !object.Pause(ctx, backoff) {
 			return nil, err
@@ -95,6 +97,24 @@ func (s *Slots) agree(ctx context.Context, backoff object.Backoff) error {
 	defer s.mu.Unlock()
 	s.agreed = true
 	return nil
+}
+
+// compare tells, once, that somebody who holds or waits speaks of another number of slots: as it is while a fleet changes over,
+// and as it should not stay.
+func (s *Slots) compare(v view) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, w := range v {
+		top := w.end.base
+		if w.crowd == 0 || top.size == 0 || top.size == s.size {
+			continue
+		}
+		if _, told := s.cfg.told.LoadOrStore(s.path, true); told {
+			return
+		}
+		s.cfg.Logger.Warn("gcsync: another size of a semaphore: never more than the larger are held", "queue", s.cfg.Store.URL(string(s.path)),
+			"ours", s.size, "theirs", top.size, "owner", top.Metadata[keyOwner], "host", top.Metadata[keyHost])
+	}
 }
 
 // sort makes a view of a listing.

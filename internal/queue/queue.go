@@ -67,7 +67,10 @@ type place struct {
 }
 
 // New returns the queues of a client.
-func New(cfg Config) *Queue { return &Queue{cfg: cfg, places: make(map[string]*place)} }
+func New(cfg Config) *Queue {
+	cfg.told = new(sync.Map)
+	return &Queue{cfg: cfg, places: make(map[string]*place)}
+}
 
 // Acquire waits until it is the caller's turn on the lock name: a mutex, or the writing side of a lock. ctx bounds the
 // waiting only. A call that fails leaves nothing held: what it had begun in the bucket is finished, or given to another

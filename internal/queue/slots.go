@@ -36,6 +36,7 @@ type Slots struct {
 	waiters list.List       // of *request, in the order of their arrival
 	slots   map[int64]*slot // those that we hold or queue for, and those that we remember
 	agreed  bool            // the name is known to be a semaphore's
+	size    int64           // that the last call spoke of
 	changed chan struct{}   // closed when a pursuit has come to something
 	looking bool            // a listing is under way, for those who wait
 	looks   int             // without success, since anybody last got a slot
@@ -203,6 +204,7 @@ func (s *Slots) gather(ctx context.Context, lost <-chan struct{}, n, want int64,
 func (s *Slots) arrive(n, want int64, left func(), call *telemetry.Call) *request {
 	a := &request{n: n, want: want, number: s.arrived, ahead: s.waiters.Len(), left: left, call: call, ready: make(chan struct{})}
 	s.arrived++
+	s.size = n
 	s.waiters.PushBack(a)
 	return a
 }
