@@ -95,6 +95,64 @@ func TestView(t *testing.T) {
 	watching.want(0)
 }
 
+// Of a semaphore the views tell slot, holder and waiters, and a slot can be taken from its holder.
+func TestViewOfSlots(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var in []*proc
+	token := make(map[string]string) // by slot
+	for range 2 {
+		p := w.start("sem", "-n", "2", "gs://bbb/jobs/s", "--", "sh", "-c", "echo $GCSYNC_SLOT $GCSYNC_TOKEN; exec sleep 60")
+		slot, tok, _ := strings.Cut(p.line(), " ")
+		token[slot] = tok
+		in = append(in, p)
+	}
+	if token["0"] == "" || token["1"] == "" {
+		t.Fatalf("slots %v", token)
+	}
+	next := w.start("sem", "-n", "2", "gs://bbb/jobs/s", "--", "sh", "-c", "echo $GCSYNC_SLOT; exec sleep 60")
+	w.until("it waits", func() bool { return len(w.state("jobs/s").Waiters) == 1 })
+	s := w.state("jobs/s")
+	if s.Kind != "semaphore" || s.Slots != 2 || len(s.Holders) != 2 || s.Waiters[0].PID != next.cmd.Process.Pid {
+		t.Fatalf("%+v", s)
+	}
+	for i, h := range s.Holders {
+		if h.Slot == nil || h.Token != token[strconv.FormatInt(*h.Slot, 10)] {
+			t.Errorf("holder %d: %+v, want the tokens %v", i, h, token)
+		}
+	}
+	table := w.must("ls", "-json=false", "gs://bbb")
+	for _, place := range []string{"holds slot 0", "holds slot 1", "waits 1 for slot"} {
+		if strings.Count(table, place) != 1 {
+			t.Errorf("%s", table)
+		}
+	}
+	watch := w.start("watch", "-interval", "100ms", "-json", "gs://bbb/jobs/s")
+	watch.line()
+
+	for _, p := range in { // so that only the token tells who it was
+		p.signal(syscall.SIGKILL)
+	}
+	w.must("release", "-token", s.Holders[0].Token, "gs://bbb/jobs/s")
+	slot := next.line()
+	w.until("it is told", func() bool {
+		var now stateJSON
+		if err := json.Unmarshal([]byte(watch.line()), &now); err != nil {
+			t.Fatal(err)
+		}
+		for _, h := range now.Holders {
+			if h.PID == next.cmd.Process.Pid && h.Slot != nil && strconv.FormatInt(*h.Slot, 10) == slot {
+				return true
+			}
+		}
+		return false
+	})
+	watch.signal(syscall.SIGINT)
+	watch.want(130)
+	next.signal(syscall.SIGTERM)
+	next.want(143)
+}
+
 // The emulator serves whole processes, and ends when it is told to.
 func TestEmulator(t *testing.T) {
 	t.Parallel()
