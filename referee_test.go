@@ -30,7 +30,8 @@ import (
 //  9. while another process waits, a process does not keep the name to itself;
 //  10. where nothing goes wrong, nobody is given up, and who closes a client costs the others nothing;
 //  11. whoever learns that he has made a ghost removes it;
-//  12. the dead cost those who live no more than a lease each.
+//  12. the dead cost those who live no more than a lease each;
+//  13. no slot of a semaphore is free for long beside somebody who waits for one.
 type referee struct {
 	w  *world
 	mu sync.Mutex
@@ -39,6 +40,14 @@ type referee struct {
 	histories map[string]*history
 	rows      map[string]*row
 	lost      map[string]lost // by the object that the lease was on
+	queues    map[string]*crowd
+}
+
+// crowd is who waits for a semaphore, and which of its slots nobody has.
+type crowd struct {
+	waiting map[int]time.Time // calls for one slot, since when
+	several int               // calls for several, or such as do not wait
+	quiet   time.Time         // since when there are none
 }
 
 type belief struct {
@@ -79,7 +88,7 @@ type ticketSeen struct {
 }
 
 func newReferee(w *world) *referee {
-	return &referee{w: w, believers: make(map[string][]*belief), histories: make(map[string]*history), rows: make(map[string]*row), lost: make(map[string]lost)}
+	return &referee{w: w, believers: make(map[string][]*belief), histories: make(map[string]*history), rows: make(map[string]*row), lost: make(map[string]lost), queues: make(map[string]*crowd)}
 }
 
 func (r *referee) fail(format string, args ...any) {
@@ -93,6 +102,7 @@ func (r *referee) acquiring(m *machine, name string, weight int64) func(hold) ho
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	id := r.history(name).call(m.id, 0, weight)
+	arrived := r.arrive(name, id, weight)
 	slots := make(map[string]int) // any of them may be what it gets
 	if r.w.kind.numbered {
 		for i := range r.w.kind.slots {
@@ -103,6 +113,7 @@ func (r *referee) acquiring(m *machine, name string, weight int64) func(hold) ho
 	return func(h hold) hold {
 		r.mu.Lock()
 		defer r.mu.Unlock()
+		arrived()
 		if h == nil || m.ctx.Err() != nil {
 			r.history(name).cancel(id)
 			for slot, id := range slots {
@@ -138,6 +149,61 @@ func (r *referee) acquiring(m *machine, name string, weight int64) func(hold) ho
 		r.granted(name, b)
 		r.bounded(name)
 		return h
+	}
+}
+
+// mostIdle is for how long a slot may be free beside somebody who waits for one, where nothing goes wrong.
+const mostIdle = 5 * time.Second
+
+// arrive notes a call for slots of a semaphore, and returns what notes its end: if all that time somebody had waited for one
+// slot, and a slot was free that all may use, it was idle for too long. r.mu is held, then as well.
+func (r *referee) arrive(name string, id int, weight int64) (ended func()) {
+	if !r.w.kind.numbered || !r.w.plot.calm {
+		return func() {}
+	}
+	q := r.queues[name]
+	if q == nil {
+		q = &crowd{waiting: make(map[int]time.Time)}
+		r.queues[name] = q
+	}
+	if weight == 1 {
+		q.waiting[id] = time.Now()
+	} else {
+		q.several++
+	}
+	return func() {
+		r.idle(name, q)
+		delete(q.waiting, id)
+		if weight > 1 {
+			q.several--
+			q.quiet = time.Now()
+		}
+	}
+}
+
+// idle checks that no slot was free for long beside somebody who waits. r.mu is held.
+func (r *referee) idle(name string, q *crowd) {
+	if q.several > 0 {
+		return // what they have gathered so far nobody believes in yet
+	}
+	first := time.Now()
+	for _, since := range q.waiting {
+		if since.Before(first) {
+			first = since
+		}
+	}
+	for i := range r.w.kind.slots - 1 { // some know of no more
+		slot := slotName(name, i)
+		if row := r.rows[slot]; len(r.believers[slot]) > 0 || row != nil && len(row.tickets) > 1 {
+			continue
+		}
+		free := first
+		if row := r.rows[slot]; row != nil {
+			free = latest(free, row.deleted)
+		}
+		if since := time.Since(latest(free, q.quiet)); since > mostIdle {
+			r.fail("%s was free for %v beside somebody who waits", slot, since)
+		}
 	}
 }
 
