@@ -97,6 +97,12 @@ func (l *line) try(ctx context.Context) (tn *tenure, behind *ticket, err error) 
 				return nil, t, cmp.Or(err, object.Ended(ctx))
 			}
 		}
+		if err := (&presence{l: l, t: t}).confirm(ctx); err == errExpired {
+			l.event(Requeued, t.n)
+			continue
+		} else if err != nil {
+			return nil, t, err
+		}
 		if tn := l.hold(t); tn != nil {
 			switch err := tn.drain(ctx, false); err {
 			case nil:
