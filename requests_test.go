@@ -29,6 +29,10 @@ var costs = []costed{
 		p := b.take(h.Semaphore("s", 1), 1)
 		return func() { b.giveBack(p) }
 	}},
+	{call: "Semaphore: Acquire of 3, Release", hold: func(b *bed, h *host) func() {
+		p := b.take(h.Semaphore("s", 3), 3)
+		return func() { b.giveBack(p) }
+	}},
 	{call: "RWMutex: Lock, Unlock", hold: writing},
 	{call: "RWMutex: RLock, RUnlock", other: writing, hold: func(b *bed, h *host) func() {
 		b.rlock(h.RWMutex("w"))
@@ -67,6 +71,7 @@ func TestCosts(t *testing.T) {
 			for _, state := range []string{"cold", "warm"} {
 				before := h.Usage()
 				c.hold(b, h)()
+				time.Sleep(300 * time.Millisecond) // for the look after the release
 				saw(c.call+", "+state, h, before)
 			}
 			time.Sleep(time.Minute)
