@@ -58,7 +58,9 @@ func TestCosts(t *testing.T) {
 		got := gcsync.Usage{ClassA: after.ClassA - before.ClassA, ClassB: after.ClassB - before.ClassB, Free: after.Free - before.Free}
 		close := func(a, b int64) bool { return a == b || strings.Contains(what, "behind") && max(a-b, b-a) <= 2+b/10 }
 		want, ok := said[what]
-		if !ok || !close(got.ClassA, want.ClassA) || !close(got.ClassB, want.ClassB) || !close(got.Free, want.Free) {
+		// Of several requests at one instant, any may come first, and save another that is free.
+		free := close(got.Free, want.Free) || strings.Contains(what, " of 3") && max(got.Free-want.Free, want.Free-got.Free) <= 2
+		if !ok || !close(got.ClassA, want.ClassA) || !close(got.ClassB, want.ClassB) || !free {
 			t.Errorf("docs/costs.md should have the row\n| %s | %d | %d | %d |", what, got.ClassA, got.ClassB, got.Free)
 		}
 		delete(said, what)
