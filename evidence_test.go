@@ -340,3 +340,37 @@ func TestForeignListingHidesNoGhost(t *testing.T) {
 		b.unlocked("m")
 	})
 }
+
+// A release that something else answers for as long as the process cares does not keep its next tries from ending, nor its calls
+// that wait from getting past it.
+func TestForeignSuccessOfAReleaseForLong(t *testing.T) {
+	inBubble(t, typical, func(b *bed) {
+		x := b.host("x")
+		s, m := x.Semaphore("sem", 1), x.Mutex("m")
+		p := b.take(s, 1)
+		b.lock(m)
+		heal := x.faults.Always(gcstest.On(gcstest.Delete, ""), gcstest.Fault{Kind: gcstest.Foreign, Status: http.StatusNoContent})
+		b.giveBack(p)
+		b.unlock(m)
+		began := time.Now()
+		_, _ = s.TryAcquire(b.Context(), 1)
+		_, _ = m.TryLock(b.Context())
+		b.within("two tries", began, 0, 10*time.Second)
+		time.Sleep(15 * time.Second)
+		heal()
+		began = time.Now()
+		ctx, cancel := context.WithTimeout(b.Context(), time.Minute)
+		defer cancel()
+		if p, err := s.Acquire(ctx, 1); err != nil {
+			b.Error(err)
+		} else {
+			b.giveBack(p)
+		}
+		if err := m.Lock(ctx); err != nil {
+			b.Error(err)
+		} else {
+			b.unlock(m)
+		}
+		b.within("both", began, 0, 25*time.Second)
+	})
+}

@@ -87,7 +87,9 @@ func (l *line) try(ctx context.Context) (tn *tenure, behind *ticket, err error) 
 		backoff := l.cfg.Backoff()
 		for !t.reachHead() {
 			gone, err := l.isGone(ctx, t.n-2, t.grand)
-			own, _ := l.ours(t.baton.id()) // then what is before it is our own, and being released
+			// If it is our own, it is being released: but that may fail, and then it has to be waited out like any other.
+			own, _ := l.ours(t.baton.id())
+			own = own && l.now().Since(t.first) < tentative
 			switch {
 			case gone:
 				t.head, t.proven = t.n-1, true
