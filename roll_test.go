@@ -11,18 +11,25 @@ import (
 	"github.com/gcsync/gcsync/internal/queue"
 )
 
+// rowOfDead returns a host that holds the mutex m, with so many behind it who have died while they waited.
+func (b *bed) rowOfDead(n int) *host {
+	b.Helper()
+	x := b.host("x")
+	b.lock(x.Mutex("m"))
+	for range n {
+		w := b.host("w")
+		go w.Mutex("m").Lock(context.Background())
+		time.Sleep(500 * time.Millisecond)
+		w.vanish()
+	}
+	return x
+}
+
 // However many waiters have died, they cost whoever comes next little more than one claim, together.
 func TestTheDeadCostOneClaimTogether(t *testing.T) {
 	for _, dead := range []int{1, 50} {
 		inBubble(t, typical, func(b *bed) {
-			x := b.host("x")
-			b.lock(x.Mutex("m"))
-			for range dead {
-				w := b.host("w")
-				go w.Mutex("m").Lock(context.Background())
-				time.Sleep(500 * time.Millisecond)
-				w.vanish()
-			}
+			x := b.rowOfDead(dead)
 			b.unlock(x.Mutex("m"))
 			y := b.host("y")
 			began := time.Now()
@@ -212,14 +219,7 @@ func TestTriesClearARowOfTheDead(t *testing.T) {
 		var took []int
 		for _, dead := range []int{2, 20} {
 			inBubble(t, typical, func(b *bed) {
-				x := b.host("x")
-				b.lock(x.Mutex("m"))
-				for range dead {
-					w := b.host("w")
-					go w.Mutex("m").Lock(context.Background())
-					time.Sleep(500 * time.Millisecond)
-					w.vanish()
-				}
+				x := b.rowOfDead(dead)
 				x.vanish()
 				for n := 1; n < 30; n++ {
 					y := b.host("y") // a process of its own, each minute
@@ -250,4 +250,30 @@ func TestTriesClearARowOfTheDead(t *testing.T) {
 		}
 		t.Logf("waiting for %v: %v calls", wait, took)
 	}
+}
+
+// Who was called, and has become the head meanwhile, is waited for like any holder: seldom.
+func TestCalledHolderIsReadSeldom(t *testing.T) {
+	inBubble(t, typical, func(b *bed) {
+		x, w, y := b.host("x"), b.host("w"), b.host("y")
+		b.lock(x.Mutex("m"))
+		go w.Mutex("m").Lock(context.Background())
+		time.Sleep(300 * time.Millisecond)
+		go y.Mutex("m").Lock(context.Background())
+		x.faults.Pause()
+		for y.events.count(queue.Called) == 0 {
+			time.Sleep(10 * time.Millisecond)
+		}
+		x.faults.Resume()
+		b.unlock(x.Mutex("m"))
+		time.Sleep(10 * time.Second)
+		before := y.Usage()
+		time.Sleep(time.Minute)
+		if n := y.Usage().ClassB - before.ClassB; n > 120 {
+			b.Errorf("%d charged reads in a minute", n)
+		}
+		b.unlock(w.Mutex("m"))
+		time.Sleep(time.Second)
+		b.unlock(y.Mutex("m"))
+	})
 }

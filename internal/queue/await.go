@@ -23,15 +23,17 @@ const (
 // gone, and with it all before. That it is there proves something only with the recorded generation, because a late
 // create may have landed on a freed name. A refusal, a throttled request and a lost answer prove nothing.
 func (l *line) await(ctx context.Context, t *ticket) error {
-	w := &wait{l: l, t: t, moved: l.now(), movedTo: t.head}
-	defer w.forget()
-	p := l.attend(ctx, t)
-	err := w.reach(p.ctx)
-	if err = p.end(err); err != nil {
-		return err
-	}
-	for gen, c := range w.roll {
-		l.recall(gen, c)
+	p := &presence{l: l, t: t}
+	if !t.reachHead() {
+		w := &wait{l: l, t: t, moved: l.now(), movedTo: t.head}
+		defer w.forget()
+		p.attend(ctx)
+		if err := p.end(w.reach(p.ctx)); err != nil {
+			return err
+		}
+		for gen, c := range w.roll {
+			l.recall(gen, c)
+		}
 	}
 	if t.Gen == 0 { // of a reader, who has no ticket
 		return nil

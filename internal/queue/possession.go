@@ -121,7 +121,7 @@ func (p *possession) confirm(ctx context.Context) {
 		}
 		if err == nil {
 			p.l.event(DeleteRetried, p.n)
-			p.l.remove(ctx, p.name, object.Version{Gen: p.gen})
+			_, _ = p.l.remove(ctx, p.name, object.Version{Gen: p.gen}) // what became of it, the next look tells
 		}
 	}
 }

@@ -43,14 +43,14 @@ type presence struct {
 	answering bool // an answer was sent, and no look has found it done
 }
 
-// attend begins to answer calls for a ticket, in the background.
-func (l *line) attend(ctx context.Context, t *ticket) *presence {
-	p := &presence{l: l, t: t, ended: make(chan struct{})}
+// attend begins to answer calls for the ticket, in the background, until end.
+func (p *presence) attend(ctx context.Context) {
+	p.ended = make(chan struct{})
 	p.ctx, p.cancel = context.WithCancelCause(ctx)
 	// A reader has no ticket that anybody could wait for.
-	if t.Gen == 0 || !l.cfg.Tasks.Go(func(context.Context) {
+	if p.t.Gen == 0 || !p.l.cfg.Tasks.Go(func(context.Context) {
 		defer close(p.ended)
-		for object.Sleep(p.ctx, min(maxLookGap, t.baton.claim/10)) {
+		for object.Sleep(p.ctx, min(maxLookGap, p.t.baton.claim/10)) {
 			if p.look(p.ctx) == errExpired {
 				p.cancel(errExpired)
 			}
@@ -58,7 +58,6 @@ func (l *line) attend(ctx context.Context, t *ticket) *presence {
 	}) {
 		close(p.ended)
 	}
-	return p
 }
 
 // end ends it, and returns what an error of the waiting comes from.
@@ -136,11 +135,11 @@ type call struct {
 // than a holder that lives: it renews after a third of its lease.
 func (w *wait) callRoll(ctx context.Context, s *sighting) error {
 	l, t := w.l, w.t
+	w.called = s.rec.id() // once, whatever comes of it: a listing that fails must not be asked for at each read
 	recs, err := l.list(ctx)
 	if err != nil {
 		return err
 	}
-	w.called = s.rec.id()
 	own := t.id()
 	if own.gen == 0 {
 		own = t.baton.id()
@@ -189,11 +188,12 @@ func (w *wait) untilRoll(s *sighting, now clock.Instant) time.Duration {
 	return s.rec.lease()*2/5 - now.Since(s.since)
 }
 
-// untilCount is how long it is until the last of those who were called has had its time, and the head must be read for that.
+// untilCount is how long it is until the last of those who were called, and are not the head, has had its time: then the head must
+// be read for the count.
 func (w *wait) untilCount(now clock.Instant) time.Duration {
 	rest := time.Duration(never)
 	for _, c := range w.roll {
-		if left := c.half - now.Since(c.since); !c.unanswered && (rest == never || left > rest) {
+		if left := c.half - now.Since(c.since); !c.unanswered && c.n-1 > w.t.head && (rest == never || left > rest) {
 			rest = left
 		}
 	}

@@ -143,15 +143,17 @@ func (l *line) clear(ctx context.Context, head, next *record, recs []*record) (b
 	}
 	// The listing that showed the head is some requests old: delete it only if it still stands so.
 	event := SilenceProven
+	var roll map[int64]*call
 	if head.abandoned {
 		event = AbandonedObeyed
+	} else {
+		roll = l.roll(ctx, head, recs)
 	}
-	roll := l.roll(ctx, head, recs)
 	gone, err := l.expire(ctx, death{
 		reason: deaths[event], event: event, n: next.n, object: &head.Object, own: next.Metadata,
 		lease: head.lease(), silent: l.watched(head),
 	})
-	if gone {
+	if gone && !head.abandoned { // who gives up in order is no sign that others are dead
 		l.strikeAll(ctx, next, recs, roll)
 	}
 	return gone, err
